@@ -1,0 +1,15 @@
+//! What things are: ids, fences, groups, runbooks, plans, orders, reports.
+//!
+//! Pure. This crate knows no runtime, no wire, no clock, no randomness and no files, so that every decision made over
+//! these types can be tested by calling a function. Read in this order:
+
+pub mod action;
+pub mod author;
+pub mod digest;
+pub mod fence;
+pub mod ids;
+pub mod order;
+pub mod outcome;
+pub mod plan;
+pub mod text;
+pub mod time;

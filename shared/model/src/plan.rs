@@ -1,0 +1,157 @@
+//! A plan: a runbook bound to a group as it is now, with nothing left to decide but what earlier steps register.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    digest::Digest,
+    ids::{Epoch, GroupName, HostName, MemberName, RunbookName, StepId},
+    time::Span,
+};
+
+/// Planned work can never turn into force: the kind is the runbook's, and each has its own words on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The role moves with both sides alive; nothing may be lost.
+    Planned,
+    /// The role moves although the old side is lost; data may be lost.
+    Forced,
+    /// The role stays.
+    Maintenance,
+}
+
+/// What is shown, and, if its digest still holds, what runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub group: GroupName,
+    pub runbook: RunbookName,
+    pub kind: Kind,
+    pub description: String,
+    /// Why the operator asks; from `--reason`.
+    pub reason: String,
+    /// Primary when the plan was made.
+    pub old: MemberName,
+    /// The target of the role, where the runbook moves it.
+    pub new: Option<MemberName>,
+    pub epoch: Epoch,
+    /// The group definition's revision the plan was made from.
+    pub group_revision: u64,
+    pub runbook_digest: Digest,
+    pub inputs: BTreeMap<String, Value>,
+    /// Guards that the operator overrode for this run, with the reason.
+    pub overrides: BTreeMap<String, String>,
+    /// `group`, `old`, `new`, `vars`, `input`, `facts`, `hosts`: what expressions that had to wait are evaluated over.
+    pub scope: BTreeMap<String, Value>,
+    /// In order; all steps of one stage run together.
+    pub stages: Vec<Stage>,
+}
+
+impl Plan {
+    /// Over everything the plan was made from and everything it will do.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self)
+    }
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.stages.iter().flat_map(|stage| &stage.steps)
+    }
+    /// The index of the stage that transfers the role, if there is one.
+    pub fn transfer_stage(&self) -> Option<usize> {
+        self.stages.iter().position(|stage| stage.steps.iter().any(|step| matches!(step.work, Work::Transfer { .. })))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Prechecks come first and change nothing.
+    pub precheck: bool,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub id: StepId,
+    pub name: String,
+    pub work: Work,
+    pub condition: Condition,
+    /// Of each task.
+    pub timeout: Span,
+    pub retry: Retry,
+    pub on_failure: OnFailure,
+    pub unreachable: Unreachable,
+    /// Hosts at once; all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
+    /// Later steps see the reports' data under this name: a map host → data, or the data itself where there is one host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<String>,
+    /// The group keeps the data under this name beyond the run, as `facts.NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<String>,
+    /// What `abort` does about this step before the role has moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undo: Vec<Task>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "work")]
+pub enum Work {
+    /// A task for each host.
+    Act { tasks: Vec<Task> },
+    /// The point of no return: the role moves to the plan's `new`.
+    Transfer {
+        /// The old primary is out of step and must rejoin before the role can move again.
+        detach_old: bool,
+    },
+    /// The member is a good standby again.
+    Rejoin { member: MemberName },
+    /// Stops for a person.
+    Confirm { text: String },
+    /// Stops for a second person.
+    Approval { text: String },
+}
+
+/// An action on a host, as planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    pub host: HostName,
+    pub action: String,
+    /// Resolved but for secrets and, where `deferred`, for `${…}` over what earlier steps register.
+    pub params: Value,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deferred: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "condition", content = "expression")]
+pub enum Condition {
+    Always,
+    /// False when the plan was made: the step will be skipped.
+    Never(String),
+    /// Depends on what earlier steps register.
+    Deferred(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts in all; 1 means none beyond the first.
+    pub attempts: u32,
+    pub delay: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    Halt,
+    Continue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unreachable {
+    Fail,
+    Skip,
+}
