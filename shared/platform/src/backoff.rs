@@ -110,7 +110,7 @@ mod tests {
         assert!(waits.iter().all(|wait| (OPTIONS.least..=OPTIONS.max).contains(wait)));
         for quarter in 0..4 {
             let (from, to) = (OPTIONS.max * quarter / 4, OPTIONS.max * (quarter + 1) / 4);
-            let share = waits.iter().filter(|wait| (from..to).contains(wait)).count();
+            let share = waits.iter().filter(|wait| (from..to).contains(*wait)).count();
             assert!((150..350).contains(&share), "{share} of 1000 waits in quarter {quarter}");
         }
         backoff.reset();
