@@ -1,0 +1,9 @@
+//! The lab: a whole world on one machine, with real servers, in which Baton is tried and judged.
+//!
+//! Apart from Baton's own crates, because it plays everything that is not Baton: other people's databases,
+//! services and accidents. It must never rely on what Baton says about itself.
+
+pub mod horizon;
+pub mod ledger;
+pub mod packages;
+pub mod processes;
