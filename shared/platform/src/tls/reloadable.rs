@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::{ClientConfig, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,9 @@ pub enum Reloaded {
 pub struct ReloadableTls {
     directory: PathBuf,
     current: ArcSwap<Material>,
+    /// How the files looked just before they were last read.
+    seen: ArcSwap<FilesStamp>,
+    problem: ArcSwapOption<String>,
 }
 
 impl ReloadableTls {
@@ -40,6 +43,8 @@ impl ReloadableTls {
     /// today is taken with a warning: the clock may be what is wrong, and may yet be set.
     pub fn load(directory: impl Into<PathBuf>) -> Result<Arc<Self>, TlsError> {
         let directory = directory.into();
+        // Before reading: a change in between is then read twice, and not missed.
+        let seen = FilesStamp::of(&directory);
         let material = Material::load(&directory)?;
         if !material.valid_at(SystemTime::now()) {
             tracing::warn!(
@@ -49,7 +54,12 @@ impl ReloadableTls {
                 "the certificate is not valid today; nobody will accept it. Renew it, or set the clock"
             );
         }
-        Ok(Arc::new(Self { directory, current: ArcSwap::from_pointee(material) }))
+        Ok(Arc::new(Self {
+            directory,
+            current: ArcSwap::from_pointee(material),
+            seen: ArcSwap::from_pointee(seen),
+            problem: ArcSwapOption::empty(),
+        }))
     }
 
     /// What is used for new connections now.
@@ -72,9 +82,16 @@ impl ReloadableTls {
         self.current.load().client_config()
     }
 
+    /// Why the files are not what is in use, when the last reload kept the old certificate: for a status page, because
+    /// a renewal that silently failed becomes an outage on the day when the old certificate ends.
+    pub fn problem(&self) -> Option<Arc<String>> {
+        self.problem.load_full()
+    }
+
     /// Reads the files again, on demand (SIGHUP). Keeps the old ones, with a warning in the log, when the new ones
     /// cannot be used, are not valid today, or name somebody else: a process does not become another by a file.
     pub fn reload(&self) -> Reloaded {
+        self.seen.store(Arc::new(FilesStamp::of(&self.directory)));
         match self.reload_checked() {
             Ok(material) => {
                 tracing::info!(
@@ -84,6 +101,7 @@ impl ReloadableTls {
                     "certificate reloaded"
                 );
                 self.current.store(Arc::new(material));
+                self.problem.store(None);
                 Reloaded::Renewed
             }
             Err(reason) => {
@@ -92,6 +110,7 @@ impl ReloadableTls {
                     %reason,
                     "certificate not reloaded; the one in use stays in use"
                 );
+                self.problem.store(Some(Arc::new(reason)));
                 Reloaded::Kept
             }
         }
@@ -99,7 +118,6 @@ impl ReloadableTls {
 
     /// Reloads whenever a file changed, looking every `period`, until the token is cancelled.
     pub async fn watch(self: Arc<Self>, period: Duration, stop: CancellationToken) {
-        let mut seen = FilesStamp::of(&self.directory);
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -107,10 +125,8 @@ impl ReloadableTls {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let now = FilesStamp::of(&self.directory);
             // Bad files are tried again only when they change: one warning a change, not one a period.
-            if now != seen {
-                seen = now;
+            if FilesStamp::of(&self.directory) != **self.seen.load() {
                 self.reload();
             }
         }

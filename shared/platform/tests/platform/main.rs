@@ -1,0 +1,8 @@
+//! The platform as its users see it: files on disk, connections over loopback, signals to a process.
+
+mod authority;
+mod handshakes;
+mod installation;
+mod listening;
+mod renewal;
+mod signals;
