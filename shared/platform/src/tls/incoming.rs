@@ -141,13 +141,11 @@ async fn accept_all(
         // Not joined: it ends by its deadline, by the token, or because the receiver is gone.
         tokio::spawn(async move {
             let handshake = async {
+                // Held until the server has taken the connection, so that one which takes none is sent no more.
+                let _slot = slot;
                 match timeout(patience, acceptor.accept(io)).await {
-                    Ok(Ok(connection)) => {
-                        // The handshake is over: its slot is free while the connection waits to be taken.
-                        drop(slot);
-                        // An error says that the server has ended, and with it everybody who could answer.
-                        let _ = sender.send(connection).await;
-                    }
+                    // An error says that the server has ended, and with it everybody who could answer.
+                    Ok(Ok(connection)) => drop(sender.send(connection).await),
                     Ok(Err(error)) => tracing::info!(%peer, %error, "connection refused in the handshake"),
                     Err(_) => tracing::info!(%peer, ?patience, "connection dropped: no handshake in time"),
                 }

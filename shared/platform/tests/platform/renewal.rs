@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use baton_platform::address::Address;
+use baton_platform::ca::IssueOptions;
+use baton_platform::clock::{Clock, ManualClock, SystemClock};
 use baton_platform::tls::{AcceptOptions, Connector, ReloadableTls, Reloaded};
 use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
@@ -145,6 +147,29 @@ async fn a_client_uses_its_renewed_certificate_when_it_reconnects() {
     copy(&new.identity_directory("baton://agent/db1", &[]), &directory, &["ca.pem", "cert.pem", "key.pem"]);
     assert_eq!(tls.reload(), Reloaded::Renewed);
     call(channel).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_run_out_is_loaded_with_a_warning_refused_by_others_and_never_put_in_the_place_of_a_good_one()
+ {
+    let installation = Installation::new();
+    let last_week = ManualClock::at_unix_ms(SystemClock::new().now_unix_ms() - 7 * 86_400_000);
+    let day = IssueOptions { validity: Duration::from_secs(86_400) };
+    let expired = installation.path().join("expired");
+    let host = "db1".parse().unwrap();
+    installation.ca.issue_agent(&host, &day, &last_week).unwrap().write(&expired).unwrap();
+
+    let server = RunningServer::start(installation.coordinator(), AcceptOptions::default()).await;
+    let old = ReloadableTls::load(&expired).unwrap();
+    let status = call(connector(old).channel(&server.address)).await.unwrap_err();
+    assert!(whole(&status).contains("CertificateExpired"), "{}", whole(&status));
+
+    let directory = installation.identity_directory("baton://agent/db1", &[]);
+    let tls = ReloadableTls::load(&directory).unwrap();
+    copy(&expired, &directory, &["key.pem", "cert.pem"]);
+    assert_eq!(tls.reload(), Reloaded::Kept);
+    assert_eq!(tls.problem().unwrap().as_str(), "the new certificate is not valid today");
+    call(connector(tls).channel(&server.address)).await.unwrap();
 }
 
 #[test]
