@@ -1,0 +1,56 @@
+//! End a run. Before the role has moved the steps' undo actions run in reverse order; after it, back is another switchover.
+
+use baton_model::{ids::RunId, outcome::Fault};
+
+use crate::{
+    command::Answer,
+    progress,
+    state::{Phase, Run, State, TaskStatus, run::Intent},
+};
+
+use super::{Context, retry_tasks::not_halted, with_run};
+
+pub(super) fn abort(state: &mut State, context: &Context<'_>, id: &RunId) -> Result<Answer, Fault> {
+    with_run(state, id, |state, run| {
+        if run.phase.is_over() {
+            return Err(not_halted(run, "abort"));
+        }
+        if context.author.why.trim().is_empty() {
+            return Err(Fault::new("BTN-0122", format!("aborting {id} needs a reason."), "Give one with --reason."));
+        }
+        if run.phase == Phase::Aborting {
+            return Ok(Answer::Already);
+        }
+        if let Phase::AbortHalted { .. } = run.phase {
+            give_up_undo(run)?;
+        } else {
+            let open: Vec<_> = run
+                .steps
+                .iter()
+                .flat_map(|(step, state)| state.tasks.iter().map(move |task| (step.clone(), task)))
+                .filter(|(_, task)| matches!(task.status, TaskStatus::Due { .. } | TaskStatus::Fencing { .. }))
+                .map(|(step, task)| (step, task.host.clone()))
+                .collect();
+            for (step, host) in open {
+                progress::fence(run, &step, &host, Intent::Abort, context.author.when, context.index);
+            }
+        }
+        run.phase = Phase::Aborting;
+        run.note(context.author, "abort");
+        progress::advance(state, run, context.author, context.index);
+        Ok(Answer::Done)
+    })
+}
+
+/// The second abort: what is left of the undo steps is left to people.
+fn give_up_undo(run: &mut Run) -> Result<(), Fault> {
+    let steps = run.current_steps();
+    let at_work = steps.iter().filter_map(|step| run.steps.get(step)).any(|step| {
+        step.tasks.iter().any(|task| matches!(task.status, TaskStatus::Due { .. } | TaskStatus::Fencing { .. }))
+    });
+    if at_work {
+        return Err(not_halted(run, "give up its undo steps while one is at work"));
+    }
+    run.undo = Some(Vec::new());
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Define, change or remove a group. The first definition is epoch 1; later ones never move the role.
+
+use std::collections::BTreeMap;
+
+use baton_model::{
+    ids::{Epoch, GroupName},
+    outcome::Fault,
+};
+
+use crate::{
+    command::{Answer, Definition},
+    state::{Group, State},
+};
+
+use super::{Context, no_group};
+
+pub(super) fn define(
+    state: &mut State,
+    context: &Context<'_>,
+    name: &GroupName,
+    definition: &Definition,
+) -> Result<Answer, Fault> {
+    if !definition.members.contains(&definition.first_primary) {
+        return Err(Fault::new(
+            "BTN-0112",
+            format!("group {name}: the primary {} is not one of its members.", definition.first_primary),
+            "Name a member under \"primary\".",
+        ));
+    }
+    let Some(group) = state.groups.get_mut(name) else {
+        let primary = definition.first_primary.clone();
+        state.groups.insert(
+            name.clone(),
+            Group {
+                definition: definition.clone(),
+                revision: 1,
+                epoch: Epoch(1),
+                primary,
+                primary_since: context.author.when,
+                standings: BTreeMap::new(),
+                facts: BTreeMap::new(),
+                open_run: None,
+                last_run: 0,
+            },
+        );
+        return Ok(Answer::Defined { revision: 1 });
+    };
+    if group.definition == *definition {
+        return Ok(Answer::Already);
+    }
+    if let Some(open) = &group.open_run {
+        return Err(busy(name, open));
+    }
+    if !definition.members.contains(&group.primary) {
+        return Err(Fault::new(
+            "BTN-0113",
+            format!("group {name}: the new definition has no member {}, which is primary now.", group.primary),
+            "Move the role to another member first, or keep the member.",
+        ));
+    }
+    group.definition = definition.clone();
+    group.revision += 1;
+    group.standings.retain(|member, _| definition.members.contains(member));
+    Ok(Answer::Defined { revision: group.revision })
+}
+
+pub(super) fn remove(state: &mut State, name: &GroupName) -> Result<Answer, Fault> {
+    let group = state.groups.get(name).ok_or_else(|| no_group(name))?;
+    if let Some(open) = &group.open_run {
+        return Err(busy(name, open));
+    }
+    state.groups.remove(name);
+    state.runs.retain(|id, _| &id.group != name);
+    Ok(Answer::Done)
+}
+
+pub(super) fn busy(group: &GroupName, open: &baton_model::ids::RunId) -> Fault {
+    Fault::new(
+        "BTN-0101",
+        format!("group {group} is busy: run {open} is open."),
+        format!("Watch it with \"baton watch {open}\"; if it is halted, resume or abort it."),
+    )
+}

@@ -1,0 +1,147 @@
+//! Start a run. What was shown is what runs: a plan whose group, runbook or epoch moved is refused with the difference.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use baton_model::{
+    digest::Digest,
+    ids::RunId,
+    outcome::Fault,
+    plan::{Plan, Step, Work},
+};
+
+use crate::{
+    command::Answer,
+    progress,
+    state::{Phase, Run, Standing, State, StepState, TaskState, TaskStatus},
+};
+
+use super::{Context, close, define_group::busy, no_group};
+
+pub(super) fn start(state: &mut State, context: &Context<'_>, plan: &Plan, digest: &Digest) -> Result<Answer, Fault> {
+    let group = state.groups.get(&plan.group).ok_or_else(|| no_group(&plan.group))?;
+    if let Some(open) = &group.open_run {
+        return Err(busy(&plan.group, open));
+    }
+    let again = format!("Run \"baton plan {} {}\" again and start what it shows.", plan.group, plan.runbook);
+    let moved = |what: String| Err(Fault::new("BTN-0102", format!("the plan is out of date: {what}."), again.clone()));
+    if plan.digest() != *digest {
+        return moved(format!("its digest is {}, the one shown was {}", plan.digest().short(), digest.short()));
+    }
+    if plan.epoch != group.epoch || plan.old != group.primary {
+        return moved(format!(
+            "made when {} was primary in epoch {}, now {} is, in epoch {}",
+            plan.old, plan.epoch, group.primary, group.epoch
+        ));
+    }
+    if plan.group_revision != group.revision {
+        return moved(format!(
+            "made at revision {} of group {}, now {}",
+            plan.group_revision, plan.group, group.revision
+        ));
+    }
+    match group.definition.runbooks.get(&plan.runbook).map(|source| source.digest()) {
+        Some(now) if now == plan.runbook_digest => {}
+        Some(now) => {
+            return moved(format!(
+                "made from runbook {} with digest {}, now {}",
+                plan.runbook,
+                plan.runbook_digest.short(),
+                now.short()
+            ));
+        }
+        None => return moved(format!("group {} no longer has a runbook {}", plan.group, plan.runbook)),
+    }
+    if plan.transfer_stage().is_some() {
+        role_may_move(state, plan)?;
+    }
+    let group = state.groups.get_mut(&plan.group).ok_or_else(|| no_group(&plan.group))?;
+    group.last_run += 1;
+    let id = RunId { group: plan.group.clone(), number: group.last_run };
+    group.open_run = Some(id.clone());
+    let mut run = Run {
+        id: id.clone(),
+        plan: plan.clone(),
+        digest: digest.clone(),
+        phase: Phase::Running,
+        started: context.author.clone(),
+        ended: None,
+        stage: 0,
+        stage_begun: false,
+        steps: plan.steps().map(|step| (step.id.clone(), open_step(step))).collect(),
+        registered: BTreeMap::new(),
+        transferred: false,
+        undo: None,
+        mark: context.index,
+        history: VecDeque::new(),
+    };
+    run.note(context.author, format!("started {} of {} ({})", plan.runbook, plan.group, digest.short()));
+    progress::advance(state, &mut run, context.author, context.index);
+    let over = run.phase.is_over();
+    state.runs.insert(id.clone(), run);
+    if over {
+        close(state, &id);
+    }
+    Ok(Answer::Started { run: id })
+}
+
+fn open_step(step: &Step) -> StepState {
+    let tasks = match &step.work {
+        Work::Act { tasks } => tasks
+            .iter()
+            .map(|task| TaskState {
+                host: task.host.clone(),
+                action: task.action.clone(),
+                params: task.params.clone(),
+                timeout: step.timeout,
+                attempt: 0,
+                status: TaskStatus::Pending,
+                report: None,
+            })
+            .collect(),
+        Work::Transfer { .. } | Work::Rejoin { .. } | Work::Confirm { .. } | Work::Approval { .. } => Vec::new(),
+    };
+    StepState::new(tasks)
+}
+
+/// A second change of role is refused until the first one's old primary has rejoined or has been declared lost.
+fn role_may_move(state: &State, plan: &Plan) -> Result<(), Fault> {
+    let group = state.groups.get(&plan.group).ok_or_else(|| no_group(&plan.group))?;
+    let Some(new) = &plan.new else {
+        return Err(Fault::new(
+            "BTN-0114",
+            "the plan moves the role but names no target.",
+            "Give the target with --to.",
+        ));
+    };
+    if *new == group.primary || !group.definition.members.contains(new) {
+        return Err(Fault::new(
+            "BTN-0115",
+            format!("{new} cannot become primary of {}: it is primary already or not a member.", plan.group),
+            "Choose another member with --to.",
+        ));
+    }
+    for (member, standing) in &group.standings {
+        let overridden = plan.overrides.contains_key("detached");
+        match standing {
+            Standing::Detached { by, .. } if !overridden => {
+                return Err(Fault::new(
+                    "BTN-0103",
+                    format!("{member} is detached since {by} took the role from it, and has not rejoined."),
+                    format!(
+                        "Run its rejoin runbook, or say that it is gone: \"baton lost {} {member} --reason …\".",
+                        plan.group
+                    ),
+                ));
+            }
+            Standing::Lost { .. } if member == new => {
+                return Err(Fault::new(
+                    "BTN-0104",
+                    format!("{member} was declared lost and cannot become primary."),
+                    "Rebuild it and run its rejoin runbook first.",
+                ));
+            }
+            Standing::Detached { .. } | Standing::Lost { .. } => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! What can be asked of the replicated state. Imperative names; one file each under `apply/`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_model::{
+    author::Author,
+    digest::Digest,
+    ids::{GroupName, HostName, MemberName, RunId, RunbookName, StepId, TaskId},
+    outcome::{Fault, Report},
+    plan::Plan,
+};
+use serde::{Deserialize, Serialize};
+
+/// One entry of the log, as its proposer wrote it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    pub author: Author,
+    /// Set by whoever may have to ask again after a time-out: the same id is answered again, not done again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    pub command: Command,
+}
+
+/// A file as the operator wrote it. The state keeps sources, not parsed forms: a parser that changes between versions must
+/// not make two coordinators of one cluster differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    pub path: String,
+    pub text: String,
+}
+
+impl Source {
+    pub fn digest(&self) -> Digest {
+        Digest::of_bytes(self.text.as_bytes())
+    }
+}
+
+/// What the engine must know of a group; everything else is the planner's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    pub members: BTreeSet<MemberName>,
+    /// Holds the role when the group is defined for the first time; ignored afterwards.
+    pub first_primary: MemberName,
+    pub hosts: BTreeSet<HostName>,
+    pub source: Source,
+    pub runbooks: BTreeMap<RunbookName, Source>,
+}
+
+/// Which of a run's tasks an operator means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Without it: every task that holds the run up.
+    pub step: Option<StepId>,
+    pub host: Option<HostName>,
+}
+
+impl Target {
+    pub fn covers(&self, step: &StepId, host: &HostName) -> bool {
+        self.step.as_ref().is_none_or(|wanted| wanted == step) && self.host.as_ref().is_none_or(|wanted| wanted == host)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "command")]
+pub enum Command {
+    /// The first definition makes the group, at epoch 1; later ones change it. Refused while a run is open.
+    DefineGroup {
+        group: GroupName,
+        definition: Definition,
+    },
+    RemoveGroup {
+        group: GroupName,
+    },
+    /// Start what was shown.
+    StartRun {
+        plan: Box<Plan>,
+        digest: Digest,
+    },
+    /// An agent's outcome.
+    ReportTask {
+        task: TaskId,
+        report: Box<Report>,
+    },
+    /// An agent did not admit the order; nothing was done.
+    DeclineTask {
+        task: TaskId,
+        fault: Fault,
+    },
+    /// Past its deadline and the grace, nobody knows.
+    ExpireTask {
+        task: TaskId,
+    },
+    /// A majority of coordinators does not reach the host.
+    SkipUnreachable {
+        task: TaskId,
+        evidence: String,
+    },
+    /// The host has the raised fence on disk, and nothing older runs there.
+    AcknowledgeFence {
+        run: RunId,
+        host: HostName,
+        index: u64,
+    },
+    /// A person's yes to a `confirm` or `approval` step.
+    ConfirmStep {
+        run: RunId,
+        step: StepId,
+    },
+    RetryTasks {
+        run: RunId,
+        target: Target,
+    },
+    SkipTasks {
+        run: RunId,
+        target: Target,
+    },
+    /// Go on after a halt whose cause is gone.
+    ResumeRun {
+        run: RunId,
+    },
+    AbortRun {
+        run: RunId,
+    },
+    /// The member will not come back as it was; the role may move without it.
+    DeclareLost {
+        group: GroupName,
+        member: MemberName,
+    },
+    /// Above everything seen: an old majority can never give orders again.
+    RaiseGeneration {
+        generation: u64,
+    },
+}
+
+/// The answer to a proposal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum Answer {
+    Done,
+    /// The state says so already; nothing changed.
+    Already,
+    Defined {
+        revision: u64,
+    },
+    Started {
+        run: RunId,
+    },
+    Refused {
+        fault: Fault,
+    },
+}

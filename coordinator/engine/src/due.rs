@@ -1,0 +1,118 @@
+//! What the state asks to be done now. Pure: a new leader computes the same answer from the same state.
+
+use baton_model::{
+    ids::{HostName, RunId, TaskId},
+    plan::Unreachable,
+    time::{Moment, Span},
+};
+use serde_json::Value;
+
+use crate::state::{Phase, Run, State, TaskStatus};
+
+/// Beyond a task's own timeout, which its agent enforces, before the coordinator gives up hearing of it.
+pub const GRACE: Span = Span::from_secs(30);
+
+/// Everything that is to be done now, and when to ask again.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Duties {
+    /// In the order of their authority, so that an agent never sees an index fall.
+    pub orders: Vec<DueOrder>,
+    pub raises: Vec<DueRaise>,
+    /// Tasks past deadline and grace: propose `ExpireTask`.
+    pub expired: Vec<TaskId>,
+    /// The next moment at which the answer changes without a new entry.
+    pub wake: Option<Moment>,
+}
+
+/// An order without the leader's term, which the dispatcher adds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DueOrder {
+    pub task: TaskId,
+    pub index: u64,
+    pub action: String,
+    pub params: Value,
+    pub timeout: Span,
+    pub since: Moment,
+    pub unreachable: Unreachable,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueRaise {
+    pub run: RunId,
+    pub host: HostName,
+    pub index: u64,
+}
+
+/// Derives the duties from committed state alone.
+pub fn due(state: &State, now: Moment) -> Duties {
+    let mut duties = Duties::default();
+    for run in state.runs.values().filter(|run| !run.phase.is_over()) {
+        due_of(run, now, &mut duties);
+    }
+    duties.orders.sort_by(|a, b| (a.index, &a.task).cmp(&(b.index, &b.task)));
+    duties
+}
+
+fn due_of(run: &Run, now: Moment, duties: &mut Duties) {
+    let wake = |duties: &mut Duties, at: Moment| {
+        duties.wake = Some(duties.wake.map_or(at, |other| other.min(at)));
+    };
+    for (step, state) in &run.steps {
+        for task in &state.tasks {
+            match &task.status {
+                TaskStatus::Due { index, not_before, since } => {
+                    let id = run.task_id(step, task);
+                    let gives_up = not_before.plus(task.timeout).plus(GRACE);
+                    if now >= gives_up {
+                        duties.expired.push(id);
+                        continue;
+                    }
+                    wake(duties, gives_up);
+                    if now < *not_before {
+                        wake(duties, *not_before);
+                        continue;
+                    }
+                    // After a halt what runs is awaited, and what was never sent must not start.
+                    if !is_dispatching(run) {
+                        continue;
+                    }
+                    duties.orders.push(DueOrder {
+                        unreachable: run.planned_step(step).map_or(Unreachable::Fail, |step| step.unreachable),
+                        task: id,
+                        index: *index,
+                        action: task.action.clone(),
+                        params: task.params.clone(),
+                        timeout: task.timeout,
+                        since: *since,
+                    });
+                }
+                TaskStatus::Fencing { index, .. } => {
+                    let raise = DueRaise { run: run.id.clone(), host: task.host.clone(), index: *index };
+                    match duties.raises.iter_mut().find(|other| other.run == raise.run && other.host == raise.host) {
+                        Some(other) => other.index = other.index.max(raise.index),
+                        None => duties.raises.push(raise),
+                    }
+                }
+                TaskStatus::Pending | TaskStatus::Ended { .. } | TaskStatus::Skipped { .. } => {}
+            }
+        }
+    }
+}
+
+/// Where the fence of an open run stands on one host: an order below it is stale.
+pub fn mark_on(run: &Run, host: &HostName) -> u64 {
+    run.steps
+        .values()
+        .flat_map(|step| &step.tasks)
+        .filter(|task| task.host == *host)
+        .filter_map(|task| match task.status {
+            TaskStatus::Due { index, .. } => Some(index),
+            _ => None,
+        })
+        .min()
+        .unwrap_or(run.mark)
+}
+
+fn is_dispatching(run: &Run) -> bool {
+    matches!(run.phase, Phase::Running | Phase::Aborting)
+}

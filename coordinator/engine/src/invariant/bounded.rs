@@ -1,0 +1,20 @@
+//! Replicated state stays small.
+
+use crate::state::{ENDED_RUNS_MAX, REQUESTS_MAX, State, run::HISTORY_MAX};
+
+pub(super) fn check(state: &State) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if state.requests.len() > REQUESTS_MAX {
+        wrong.push(format!("{} remembered requests", state.requests.len()));
+    }
+    for name in state.groups.keys() {
+        let ended = state.runs.values().filter(|run| run.id.group == *name && run.phase.is_over()).count();
+        if ended > ENDED_RUNS_MAX {
+            wrong.push(format!("{name} keeps {ended} ended runs"));
+        }
+    }
+    for run in state.runs.values().filter(|run| run.history.len() > HISTORY_MAX) {
+        wrong.push(format!("{} has a history of {}", run.id, run.history.len()));
+    }
+    wrong
+}

@@ -1,0 +1,88 @@
+//! The replicated state: who is primary, and every run. Ordered maps throughout, so that every node holds the same bytes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use baton_model::{
+    digest::Digest,
+    ids::{Epoch, GroupName, MemberName, RunId},
+    time::Moment,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::command::{Answer, Definition};
+
+pub mod run;
+
+pub use run::{Happening, Phase, Run, StepState, TaskState, TaskStatus};
+
+/// Answers remembered for requests that may be asked again.
+pub const REQUESTS_MAX: usize = 512;
+/// Ended runs kept per group; older ones leave the state.
+pub const ENDED_RUNS_MAX: usize = 30;
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Index of the last entry applied.
+    pub index: u64,
+    pub generation: u64,
+    pub groups: BTreeMap<GroupName, Group>,
+    pub runs: BTreeMap<RunId, Run>,
+    pub requests: VecDeque<(String, Answer)>,
+    pub audit: AuditHead,
+}
+
+/// The audit trail's head: each entry's hash covers the one before, so a changed past shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    pub entries: u64,
+    pub digest: Digest,
+}
+
+impl Default for AuditHead {
+    fn default() -> Self {
+        Self { entries: 0, digest: Digest::of_bytes(b"") }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    pub definition: Definition,
+    /// Rises with every change of definition, role, standing or fact: what a plan was made from.
+    pub revision: u64,
+    pub epoch: Epoch,
+    pub primary: MemberName,
+    pub primary_since: Moment,
+    /// Members that are not good standbys. A good one is not listed.
+    pub standings: BTreeMap<MemberName, Standing>,
+    /// What steps with `keep` found, by name: outlives the run.
+    pub facts: BTreeMap<String, Value>,
+    pub open_run: Option<RunId>,
+    pub last_run: u64,
+}
+
+/// Why a member is not a good standby.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "standing")]
+pub enum Standing {
+    /// Was primary; the role moved away without it. It must rejoin before the role moves again.
+    Detached { by: RunId, since: Moment },
+    /// An operator says that it will not come back as it was.
+    Lost { since: Moment, why: String },
+}
+
+impl State {
+    /// The open run of a group.
+    pub fn open_run(&self, group: &GroupName) -> Option<&Run> {
+        self.groups.get(group)?.open_run.as_ref().and_then(|run| self.runs.get(run))
+    }
+
+    /// Runs numbered below this are over: their orders are refused even where the journal was pruned.
+    pub fn floor(&self, group: &GroupName) -> u64 {
+        self.groups.get(group).map_or(0, |group| group.open_run.as_ref().map_or(group.last_run + 1, |open| open.number))
+    }
+
+    pub fn answer_of(&self, request: &str) -> Option<&Answer> {
+        self.requests.iter().find(|(id, _)| id == request).map(|(_, answer)| answer)
+    }
+}

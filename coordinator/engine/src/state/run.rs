@@ -1,0 +1,290 @@
+//! One execution of a plan, and where each of its tasks stands.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use baton_model::{
+    author::Author,
+    digest::Digest,
+    ids::{HostName, RunId, StepId, TaskId},
+    outcome::{Outcome, Report},
+    plan::{Plan, Step},
+    time::{Moment, Span},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Happenings kept per run.
+pub const HISTORY_MAX: usize = 400;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub plan: Plan,
+    pub digest: Digest,
+    pub phase: Phase,
+    pub started: Author,
+    pub ended: Option<Moment>,
+    /// The stage at work; all before it have ended, none after it has begun.
+    pub stage: usize,
+    /// Set when the current stage's tasks have been made due.
+    pub stage_begun: bool,
+    pub steps: BTreeMap<StepId, StepState>,
+    /// What steps with `register` found.
+    pub registered: BTreeMap<String, Value>,
+    /// The role has moved in this run: from here on, back is another switchover.
+    pub transferred: bool,
+    /// While aborting, once every fence stands: undo steps still to do, the next one last.
+    pub undo: Option<Vec<StepId>>,
+    /// The highest index at which this run gave or withdrew orders.
+    pub mark: u64,
+    pub history: VecDeque<Happening>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Phase {
+    Running,
+    /// Nothing new is dispatched; an operator decides.
+    Halted {
+        why: String,
+    },
+    /// Fences are raised and undo steps run.
+    Aborting,
+    /// An undo step failed; an operator decides.
+    AbortHalted {
+        why: String,
+    },
+    Succeeded,
+    /// Ended by an operator; nothing had to be undone, or the role had moved already.
+    Aborted {
+        note: String,
+    },
+    RolledBack,
+}
+
+impl Phase {
+    pub fn is_over(&self) -> bool {
+        matches!(self, Phase::Succeeded | Phase::Aborted { .. } | Phase::RolledBack)
+    }
+    pub fn is_halted(&self) -> bool {
+        matches!(self, Phase::Halted { .. } | Phase::AbortHalted { .. })
+    }
+    /// On the way back.
+    pub fn is_abort(&self) -> bool {
+        matches!(self, Phase::Aborting | Phase::AbortHalted { .. })
+    }
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Phase::Running => "running",
+            Phase::Halted { .. } => "halted",
+            Phase::Aborting => "aborting",
+            Phase::AbortHalted { .. } => "abort halted",
+            Phase::Succeeded => "succeeded",
+            Phase::Aborted { .. } => "aborted",
+            Phase::RolledBack => "rolled back",
+        }
+    }
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepState {
+    pub tasks: Vec<TaskState>,
+    /// For steps without tasks, and for those that the condition left out.
+    pub verdict: Verdict,
+    pub began: Option<Moment>,
+    pub ended: Option<Moment>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    /// The tasks say.
+    Open,
+    /// Waits for a person.
+    Waiting,
+    Done {
+        note: String,
+        by: Option<Author>,
+    },
+    Skipped {
+        why: String,
+    },
+    /// The coordinator's own part failed: a condition or parameter that could not be evaluated.
+    Failed {
+        why: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskState {
+    pub host: HostName,
+    pub action: String,
+    /// Fully resolved once the task is due.
+    pub params: Value,
+    pub timeout: Span,
+    /// From 1; 0 while it was never due.
+    pub attempt: u32,
+    pub status: TaskStatus,
+    /// Of the last attempt that has one.
+    pub report: Option<Report>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum TaskStatus {
+    Pending,
+    /// The entry at `index` made it due.
+    Due {
+        index: u64,
+        since: Moment,
+        not_before: Moment,
+    },
+    /// The host must acknowledge a fence of `index` before `intent` takes effect.
+    Fencing {
+        index: u64,
+        since: Moment,
+        intent: Intent,
+    },
+    Ended {
+        outcome: Outcome,
+    },
+    Skipped {
+        why: String,
+    },
+}
+
+/// What happens once nothing older can run on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "intent")]
+pub enum Intent {
+    Retry,
+    Skip { why: String },
+    Abort,
+}
+
+impl TaskStatus {
+    /// Nothing can happen on the host any more on account of this task.
+    pub fn is_over(&self) -> bool {
+        matches!(self, TaskStatus::Ended { .. } | TaskStatus::Skipped { .. })
+    }
+    pub fn is_good(&self) -> bool {
+        match self {
+            TaskStatus::Ended { outcome } => outcome.is_success(),
+            TaskStatus::Skipped { .. } => true,
+            _ => false,
+        }
+    }
+    pub fn is_bad(&self) -> bool {
+        matches!(self, TaskStatus::Ended { outcome } if !outcome.is_success())
+    }
+
+    /// The one table of legal transitions; the live path and recovery both go through [`TaskState::set`].
+    pub fn may_become(&self, next: &TaskStatus) -> bool {
+        use TaskStatus::*;
+        match (self, next) {
+            (Pending, Due { .. } | Skipped { .. }) => true,
+            (Due { .. }, Ended { .. } | Skipped { .. } | Fencing { .. }) => true,
+            // Another attempt, on a word or by the step's own `retry`.
+            (Ended { outcome }, Due { .. }) => !outcome.is_success(),
+            // An attempt of unknown end must be fenced before another one.
+            (Ended { outcome }, Fencing { .. }) => *outcome == Outcome::Unknown,
+            // A late report ends the doubt; an operator leaves a bad end behind.
+            (Ended { outcome: Outcome::Unknown }, Ended { .. }) => true,
+            (Ended { outcome }, Skipped { .. }) => !outcome.is_success(),
+            (Fencing { .. }, Due { .. } | Skipped { .. } | Ended { .. } | Fencing { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+impl TaskState {
+    /// Moves along the table of legal transitions.
+    pub fn set(&mut self, next: TaskStatus) {
+        assert!(
+            self.status.may_become(&next),
+            "illegal transition of a task on {}: {:?} to {next:?}",
+            self.host,
+            self.status
+        );
+        self.status = next;
+    }
+}
+
+/// A line of the run's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happening {
+    pub author: Author,
+    /// A sentence: what happened.
+    pub what: String,
+}
+
+impl Run {
+    pub fn note(&mut self, author: &Author, what: impl Into<String>) {
+        if self.history.len() == HISTORY_MAX {
+            // The beginning tells who started it and why; what is dropped is the oldest after that.
+            self.history.remove(1);
+        }
+        self.history.push_back(Happening { author: author.clone(), what: what.into() });
+    }
+
+    pub fn task(&self, id: &TaskId) -> Option<&TaskState> {
+        self.steps.get(&id.step)?.tasks.iter().find(|task| task.host == id.host)
+    }
+
+    pub fn task_mut(&mut self, id: &TaskId) -> Option<&mut TaskState> {
+        self.steps.get_mut(&id.step)?.tasks.iter_mut().find(|task| task.host == id.host)
+    }
+
+    /// The steps at work: the current stage's, or the undo step.
+    pub fn current_steps(&self) -> Vec<StepId> {
+        match &self.undo {
+            Some(undo) => undo.last().cloned().into_iter().collect(),
+            None => self
+                .plan
+                .stages
+                .get(self.stage)
+                .map(|stage| stage.steps.iter().map(|step| step.id.clone()).collect())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// No task of the plan's own steps can still run anywhere.
+    pub fn fences_settled(&self) -> bool {
+        self.plan.steps().all(|step| {
+            self.steps.get(&step.id).is_none_or(|state| {
+                state.tasks.iter().all(|task| task.status.is_over() || task.status == TaskStatus::Pending)
+            })
+        })
+    }
+
+    pub fn planned_step(&self, id: &StepId) -> Option<&Step> {
+        self.plan.steps().find(|step| &step.id == id)
+    }
+
+    pub fn task_id(&self, step: &StepId, task: &TaskState) -> TaskId {
+        TaskId { run: self.id.clone(), step: step.clone(), host: task.host.clone(), attempt: task.attempt }
+    }
+}
+
+impl StepState {
+    pub fn new(tasks: Vec<TaskState>) -> Self {
+        Self { tasks, verdict: Verdict::Open, began: None, ended: None }
+    }
+
+    pub fn is_over(&self) -> bool {
+        match self.verdict {
+            Verdict::Open => !self.tasks.is_empty() && self.tasks.iter().all(|task| task.status.is_over()),
+            Verdict::Waiting => false,
+            Verdict::Done { .. } | Verdict::Skipped { .. } | Verdict::Failed { .. } => true,
+        }
+    }
+
+    pub fn is_good(&self) -> bool {
+        match self.verdict {
+            Verdict::Open => self.tasks.iter().all(|task| task.status.is_good()),
+            Verdict::Waiting | Verdict::Failed { .. } => false,
+            Verdict::Done { .. } | Verdict::Skipped { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What people and scripts are shown: the documents that `-o json` prints, and that the tables are made from.
+//!
+//! Apart from the replicated state, so that either may change without the other. A field is added here, never renamed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    author::Author,
+    digest::Digest,
+    ids::{Epoch, GroupName, HostName, MemberName, RunId, RunbookName, StepId},
+    outcome::{Attachment, Fault, Observation, Output},
+    plan::{Kind, Plan},
+    time::{Moment, Span},
+};
+
+/// What would happen, asked of the real hosts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanView {
+    pub plan: Plan,
+    pub digest: Digest,
+    /// One sentence: what starting this does to the role.
+    pub consequence: String,
+    pub observations: Vec<ObservedTask>,
+    /// What an operator should know before starting: hosts out of reach, prechecks that would fail now.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedTask {
+    pub step: StepId,
+    pub host: HostName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observation: Option<Observation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// A line of `baton runs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    pub id: RunId,
+    pub group: GroupName,
+    pub runbook: RunbookName,
+    pub kind: Kind,
+    /// running, halted, aborting, abort halted, succeeded, aborted, rolled back.
+    pub phase: String,
+    /// Why it is halted, or how it ended.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    pub started: Author,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Moment>,
+    /// Ended, whichever way.
+    pub over: bool,
+    /// Waits for an operator: halted, or a step wants a word.
+    pub waiting: bool,
+}
+
+/// `baton show` and `baton watch`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    pub old: MemberName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<MemberName>,
+    pub reason: String,
+    /// The group's epoch when the run started.
+    pub epoch: Epoch,
+    pub digest: Digest,
+    /// The role has moved in this run.
+    pub transferred: bool,
+    pub stage: usize,
+    pub stages: usize,
+    pub steps: Vec<StepView>,
+    pub history: Vec<HistoryLine>,
+    /// The coordinator's clock when this was made.
+    pub now: Moment,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryLine {
+    pub author: Author,
+    pub what: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    pub id: StepId,
+    pub name: String,
+    pub stage: usize,
+    pub precheck: bool,
+    pub undo: bool,
+    pub state: StepWord,
+    /// Why it was skipped, who confirmed it, what the role did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// What a `confirm` or `approval` step asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Moment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Moment>,
+    pub tasks: Vec<TaskView>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepWord {
+    Pending,
+    Running,
+    /// For a person.
+    Waiting,
+    Done,
+    Skipped,
+    Failed,
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskView {
+    pub host: HostName,
+    pub action: String,
+    /// 0: never ordered.
+    pub attempt: u32,
+    pub state: TaskWord,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
+    #[serde(default, skip_serializing_if = "Output::is_empty")]
+    pub output: Output,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub data: Value,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<Span>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskWord {
+    Pending,
+    /// Ordered; the agent has not said that it has it.
+    Dispatched,
+    Running,
+    /// Withdrawn: waits until the host acknowledges the fence.
+    Fencing,
+    Unchanged,
+    Changed,
+    Failed,
+    Refused,
+    Unknown,
+    Skipped,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressView {
+    pub note: String,
+    /// 0 to 100 where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    pub at: Moment,
+}
+
+/// `baton status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    pub cluster: ClusterView,
+    pub groups: Vec<GroupView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupView {
+    pub name: GroupName,
+    pub description: String,
+    pub primary: MemberName,
+    pub epoch: Epoch,
+    pub primary_since: Moment,
+    pub revision: u64,
+    pub members: Vec<MemberView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_run: Option<RunSummary>,
+    pub runbooks: Vec<RunbookView>,
+    /// What keeps the role from moving freely: a detached member, a lost one. Empty when all is well.
+    pub limits: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunbookView {
+    pub name: RunbookName,
+    pub kind: Kind,
+    pub description: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberView {
+    pub name: MemberName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    pub primary: bool,
+    /// standby, primary, detached, lost.
+    pub standing: String,
+    pub hosts: Vec<HostView>,
+}
+
+/// `baton hosts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostView {
+    pub name: HostName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    pub groups: Vec<GroupName>,
+    /// Coordinators that have a session with its agent now.
+    pub reached_by: Vec<String>,
+    /// Coordinators that were asked and have none.
+    pub not_reached_by: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// `baton cluster members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    pub term: u64,
+    pub generation: u64,
+    pub applied: u64,
+    pub members: Vec<CoordinatorView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoordinatorView {
+    pub name: String,
+    pub address: String,
+    pub leader: bool,
+    /// The last index of the leader's log that this one is known to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<u64>,
+}
+
+/// What `baton apply` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedView {
+    pub changes: Vec<AppliedChange>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedChange {
+    pub group: GroupName,
+    /// created, changed, unchanged.
+    pub change: String,
+    pub revision: u64,
+    pub runbooks: Vec<RunbookName>,
+}
