@@ -19,7 +19,16 @@
 
 #![warn(missing_docs)]
 
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+#[path = "../tests/support/disk.rs"]
+mod disk;
+#[cfg(test)]
+mod durability;
+
 mod application;
+mod encoding;
 mod error;
 mod leadership;
 mod log;

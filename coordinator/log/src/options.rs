@@ -77,7 +77,6 @@ impl Options {
             max_in_snapshot_log_to_keep: self.keep_entries,
             // A follower is sent entries as long as they are there, and a snapshot beyond that.
             replication_lag_threshold: self.snapshot_every + self.keep_entries,
-            purge_batch_size: 256,
             install_snapshot_timeout: self.snapshot_deadline_ms,
             enable_pre_vote: Some(true),
             // A restarted leader stands for election again instead of resuming its term. Otherwise one term could

@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
+use crate::encoding::{decode, encode};
 use crate::options::Options;
 use crate::raft::{Node, Snapshot, Types, Vote};
 
@@ -142,7 +143,7 @@ impl<R: AsyncRuntime> Peer<R> {
             Ok(Err(status)) => return Err(unreachable(&status).into()),
             Err(_) => return Err(self.timeout(action, deadline).into()),
         };
-        postcard::from_bytes(&reply.payload).map_err(|e| unreachable(&e).into())
+        decode(&reply.payload).map_err(|e| unreachable(&e).into())
     }
 
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> Timeout<Types<R>> {
@@ -154,10 +155,6 @@ impl<R: AsyncRuntime> Peer<R> {
 /// repeating it at once would burn a core.
 fn unreachable<R: AsyncRuntime>(error: &(impl std::error::Error + 'static)) -> Unreachable<Types<R>> {
     Unreachable::new(error)
-}
-
-pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("postcard encodes every type of this crate into memory")
 }
 
 impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Peer<R> {
@@ -230,7 +227,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Peer<R> {
         match reply {
             Err(_) => Err(self.timeout(RPCTypes::InstallSnapshot, deadline).into()),
             Ok(Err(status)) => Err(unreachable(&status).into()),
-            Ok(Ok(reply)) => postcard::from_bytes(&reply.into_inner().payload).map_err(|e| unreachable(&e).into()),
+            Ok(Ok(reply)) => decode(&reply.into_inner().payload).map_err(|e| unreachable(&e).into()),
         }
     }
 }

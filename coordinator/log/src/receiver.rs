@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use baton_proto::v1::raft_peer_server::{RaftPeer, RaftPeerServer};
 use baton_proto::v1::raft_snapshot_part::Part;
-use baton_proto::v1::{RaftReply, RaftRequest, RaftRoute, RaftSnapshotBegin, RaftSnapshotPart};
+use baton_proto::v1::{RaftReply, RaftRequest, RaftRoute, RaftSnapshotPart};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::{AsyncRuntime, Raft};
@@ -18,9 +18,10 @@ use serde::de::DeserializeOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::application::Application;
+use crate::encoding::encode;
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::peers::{FORMAT, MESSAGE_BYTES_MAX, encode};
+use crate::peers::{FORMAT, MESSAGE_BYTES_MAX};
 use crate::raft::{Snapshot, Types};
 
 /// Says whether the caller is a coordinator of this installation: looks at its certificate
@@ -84,32 +85,6 @@ impl<A: Application, R: AsyncRuntime> Receiver<A, R> {
         }
         Ok(())
     }
-
-    async fn receive(
-        &self,
-        begin: &RaftSnapshotBegin,
-        parts: impl Stream<Item = Result<RaftSnapshotPart, Status>>,
-    ) -> Result<Bytes, Status> {
-        if begin.bytes > self.snapshot_bytes_max {
-            let text = format!("a snapshot of {} bytes; the limit is {}", begin.bytes, self.snapshot_bytes_max);
-            return Err(Status::resource_exhausted(text));
-        }
-        let mut snapshot = Vec::new();
-        let mut parts = pin!(parts);
-        while let Some(part) = parts.next().await {
-            let Some(Part::Data(data)) = part?.part else {
-                return Err(Status::invalid_argument("a second beginning of a snapshot"));
-            };
-            snapshot.extend_from_slice(&data);
-            if snapshot.len() as u64 > begin.bytes {
-                return Err(Status::invalid_argument("a snapshot longer than it said"));
-            }
-        }
-        if (snapshot.len() as u64) < begin.bytes {
-            return Err(Status::invalid_argument("a snapshot shorter than it said"));
-        }
-        Ok(Bytes::from(snapshot))
-    }
 }
 
 #[tonic::async_trait]
@@ -140,15 +115,38 @@ impl<A: Application, R: AsyncRuntime> RaftPeer for Receiver<A, R> {
             return Err(Status::invalid_argument("a snapshot without a beginning"));
         };
         self.meant_for_us(begin.route.as_ref())?;
+        if begin.bytes > self.snapshot_bytes_max {
+            let text = format!("a snapshot of {} bytes; the limit is {}", begin.bytes, self.snapshot_bytes_max);
+            return Err(Status::resource_exhausted(text));
+        }
         let vote = decode(&begin.vote)?;
         let meta = decode(&begin.meta)?;
-        let snapshot = self.receive(&begin, parts).await?;
+        let snapshot = receive(begin.bytes, parts).await?;
         reply(&self.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await.map_err(gone)?)
     }
 }
 
+/// Collects a snapshot that said to be `length` bytes long.
+async fn receive(length: u64, parts: impl Stream<Item = Result<RaftSnapshotPart, Status>>) -> Result<Bytes, Status> {
+    let mut snapshot = Vec::new();
+    let mut parts = pin!(parts);
+    while let Some(part) = parts.next().await {
+        let Some(Part::Data(data)) = part?.part else {
+            return Err(Status::invalid_argument("a second beginning of a snapshot"));
+        };
+        snapshot.extend_from_slice(&data);
+        if snapshot.len() as u64 > length {
+            return Err(Status::invalid_argument("a snapshot longer than it said"));
+        }
+    }
+    if (snapshot.len() as u64) < length {
+        return Err(Status::invalid_argument("a snapshot shorter than it said"));
+    }
+    Ok(Bytes::from(snapshot))
+}
+
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Status> {
-    postcard::from_bytes(bytes).map_err(|e| Status::invalid_argument(format!("raft payload: {e}")))
+    crate::encoding::decode(bytes).map_err(|e| Status::invalid_argument(format!("raft payload: {e}")))
 }
 
 fn reply<T: Serialize>(response: &T) -> Result<Response<RaftReply>, Status> {

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::committer::{Change, Committer, Job};
 pub(crate) use self::snapshot::SnapshotRecord;
 use self::tail::Tail;
+use crate::encoding::{decode, encode};
 use crate::error::Error;
 use crate::options::{Medium as Place, Storage};
 use crate::raft::{Entry, LogId, Types, Vote};
@@ -262,7 +263,7 @@ fn load(database: &Database, tail_bytes_max: usize) -> Result<Memory, Error> {
             vote: fact(&facts, VOTE)?,
             purged,
             last,
-            committed: fact(&facts, COMMITTED)?,
+            committed: fact::<Option<LogId>>(&facts, COMMITTED)?.flatten(),
             snapshot: fact(&facts, SNAPSHOT)?,
             next_generation: 0,
             tail: Tail::new(last.next_index(), tail_bytes_max),
@@ -286,14 +287,6 @@ fn fact<T: serde::de::DeserializeOwned>(
         None => Ok(None),
         Some(value) => decode(value.value()).map(Some).map_err(|e| Error::Storage(format!("{name}: {e}"))),
     }
-}
-
-fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("postcard encodes every type of this crate into memory")
-}
-
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    postcard::from_bytes(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {

@@ -12,7 +12,8 @@ use redb::{ReadableTable, WriteTransaction};
 use tokio::sync::mpsc;
 
 use super::snapshot::SnapshotRecord;
-use super::{COMMITTED, ENTRIES, FACTS, Medium, PURGED, QUEUE_JOBS, SNAPSHOT, SNAPSHOT_PARTS, VOTE, decode, encode};
+use super::{COMMITTED, ENTRIES, FACTS, Medium, PURGED, QUEUE_JOBS, SNAPSHOT, SNAPSHOT_PARTS, VOTE};
+use crate::encoding::{decode, encode};
 use crate::raft::{Entry, LogId, Vote};
 
 /// One thing to write.

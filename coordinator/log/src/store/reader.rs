@@ -11,7 +11,8 @@ use openraft::{AsyncRuntime, LogIdOptionExt, RaftLogReader};
 use redb::ReadableDatabase;
 
 use super::tail::weight;
-use super::{ENTRIES, LogStore, decode};
+use super::{ENTRIES, LogStore};
+use crate::encoding::decode;
 use crate::raft::{Entry, Types, Vote};
 
 /// What one append to a follower carries at most, unless a single entry is larger.
@@ -47,32 +48,29 @@ impl<R: AsyncRuntime> RaftLogReader<Types<R>> for LogStore {
 impl LogStore {
     /// Entries of `range`, from its start, until about `bytes_max` bytes are found; at least one if there is one.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let (on_disk, mut in_memory) = {
+        let (on_disk, in_memory) = {
             let memory = self.memory();
             let start = range.start.max(memory.purged.next_index());
             let end = range.end.min(memory.last.next_index());
             if start >= end {
                 return Ok(Vec::new());
             }
-            let tail_start = memory.tail.start();
-            let in_memory: Vec<Entry> = if tail_start <= start || bytes_max == usize::MAX {
-                fill(memory.tail.read(start..end).cloned(), bytes_max)
-            } else {
-                // The disk comes first and may fill the answer; what is missing is asked for again.
-                Vec::new()
-            };
-            (start..end.min(tail_start), in_memory)
+            // Both looked up under one lock: what is not in the tail now is on the disk now.
+            (start..end.min(memory.tail.start()), fill(memory.tail.read(start..end), bytes_max))
         };
-        if on_disk.start >= on_disk.end {
+        if on_disk.is_empty() {
             return Ok(in_memory);
         }
         let mut entries = self.read_disk(on_disk.clone(), bytes_max)?;
-        let complete = entries.last().is_some_and(|e| e.index() + 1 == on_disk.end);
-        if entries.first().map(Entry::index) != Some(on_disk.start) || (!complete && bytes_max == usize::MAX) {
-            // They were purged, or evicted twice, while we looked. openraft does not purge what it replicates.
+        // Nothing at all: the log begins later, with the tail.
+        let reached = entries.last().map_or(on_disk.end, |last| last.index() + 1);
+        if reached == on_disk.end {
+            // A little more than was asked for does no harm, a hole would.
+            entries.extend(in_memory);
+        } else if bytes_max == usize::MAX {
+            // Purged while we looked. openraft does not purge what it is about to read.
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("entries {on_disk:?} are gone")));
         }
-        entries.append(&mut in_memory);
         Ok(entries)
     }
 
@@ -95,15 +93,16 @@ impl LogStore {
     }
 }
 
-fn fill(entries: impl Iterator<Item = Entry>, bytes_max: usize) -> Vec<Entry> {
-    let mut bytes = 0usize;
+/// Copies entries until the next one would be too much; at least one.
+fn fill<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize) -> Vec<Entry> {
+    let mut bytes = 0;
     let mut filled = Vec::new();
     for entry in entries {
-        bytes = bytes.saturating_add(weight(&entry));
+        bytes += weight(entry);
         if bytes > bytes_max && !filled.is_empty() {
             break;
         }
-        filled.push(entry);
+        filled.push(entry.clone());
     }
     filled
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::committer::Change;
 use super::{LogStore, SNAPSHOT_PARTS};
+use crate::encoding::decode;
 use crate::raft::SnapshotMeta;
 
 const PART_BYTES: usize = 1024 * 1024;
@@ -56,7 +57,7 @@ impl LogStore {
             // Record and parts from one transaction: a newer snapshot may be taking its place.
             let facts = transaction.open_table(super::FACTS)?;
             let Some(value) = facts.get(super::SNAPSHOT)? else { return Ok(None) };
-            let record: SnapshotRecord = super::decode(value.value()).map_err(redb::Error::Io)?;
+            let record: SnapshotRecord = decode(value.value()).map_err(redb::Error::Io)?;
             let parts = transaction.open_table(SNAPSHOT_PARTS)?;
             let mut bytes = Vec::with_capacity(record.bytes as usize);
             for part in parts.range((record.generation, 0)..(record.generation, record.parts))? {
