@@ -5,11 +5,17 @@
 
 pub mod action;
 pub mod author;
+pub mod diagnostic;
 pub mod digest;
+pub mod expression;
 pub mod fence;
+pub mod group;
 pub mod ids;
 pub mod order;
 pub mod outcome;
 pub mod plan;
+pub mod runbook;
 pub mod text;
 pub mod time;
+
+pub mod view;

@@ -10,6 +10,7 @@ use super::{exec::Command, wait::Probe};
 /// Which service manager the name means. Without it: systemd where the host runs it, else SysV.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "a step has one of them")]
 pub enum Manager {
     #[default]
     Auto,
