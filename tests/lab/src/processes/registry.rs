@@ -182,6 +182,11 @@ impl Contents {
     }
 }
 
+/// Every process that the registry at `path` names and that still runs; also of a world whose lab is dead.
+pub fn survivors(path: &Path) -> Result<Vec<Process>, Error> {
+    Ok(Contents::read(path)?.members(None))
+}
+
 /// Ends every process that the registry at `path` names, and frees the shared memory of its dead servers.
 pub fn sweep(path: &Path) -> Result<usize, Error> {
     let contents = Contents::read(path)?;
