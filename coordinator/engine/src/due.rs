@@ -45,15 +45,21 @@ pub struct DueRaise {
 
 /// Derives the duties from committed state alone.
 pub fn due(state: &State, now: Moment) -> Duties {
+    due_except(state, now, |_| false)
+}
+
+/// As [`due`], without the orders for tasks that the caller knows already: a thousand hosts report one by one, and each
+/// report must not cost a thousand copies.
+pub fn due_except(state: &State, now: Moment, known: impl Fn(&TaskId) -> bool) -> Duties {
     let mut duties = Duties::default();
     for run in state.runs.values().filter(|run| !run.phase.is_over()) {
-        due_of(run, now, &mut duties);
+        due_of(run, now, &known, &mut duties);
     }
     duties.orders.sort_by(|a, b| (a.index, &a.task).cmp(&(b.index, &b.task)));
     duties
 }
 
-fn due_of(run: &Run, now: Moment, duties: &mut Duties) {
+fn due_of(run: &Run, now: Moment, known: &impl Fn(&TaskId) -> bool, duties: &mut Duties) {
     let wake = |duties: &mut Duties, at: Moment| {
         duties.wake = Some(duties.wake.map_or(at, |other| other.min(at)));
     };
@@ -73,7 +79,7 @@ fn due_of(run: &Run, now: Moment, duties: &mut Duties) {
                         continue;
                     }
                     // After a halt what runs is awaited, and what was never sent must not start.
-                    if !is_dispatching(run) {
+                    if !is_dispatching(run) || known(&id) {
                         continue;
                     }
                     duties.orders.push(DueOrder {

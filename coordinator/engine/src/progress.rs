@@ -2,7 +2,7 @@
 //!
 //! Runs inside `apply`, so that the entry which ends a stage is also the authority for the next one: one commit a step.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use baton_model::{
     author::Author,
@@ -27,21 +27,22 @@ pub(crate) fn advance(state: &mut State, run: &mut Run, author: &Author, index: 
             Phase::Aborting => return advance_abort(run, author, index),
             _ => return,
         }
-        let Some(stage) = run.plan.stages.get(run.stage) else {
+        let plan = Arc::clone(&run.plan);
+        let Some(stage) = plan.stages.get(run.stage) else {
             return end(run, author, Phase::Succeeded);
         };
-        let steps: Vec<Step> = stage.steps.clone();
+        let steps = &stage.steps;
         if !run.stage_begun {
             run.stage_begun = true;
-            for step in &steps {
+            for step in steps {
                 begin(state, run, step, author, index);
             }
         }
-        for step in &steps {
+        for step in steps {
             try_again(run, step, author, index);
             fill(run, step, author.when, index);
         }
-        if let Some(why) = held_up_by(run, &steps) {
+        if let Some(why) = held_up_by(run, steps) {
             run.note(author, format!("halted: {why}"));
             run.phase = Phase::Halted { why };
             return;
@@ -49,7 +50,7 @@ pub(crate) fn advance(state: &mut State, run: &mut Run, author: &Author, index: 
         if !steps.iter().all(|step| run.steps.get(&step.id).is_some_and(StepState::is_over)) {
             return;
         }
-        for step in &steps {
+        for step in steps {
             finish(state, run, step, author.when);
         }
         run.stage += 1;
@@ -374,12 +375,12 @@ fn list_undo(run: &mut Run) -> Vec<StepId> {
         return Vec::new();
     }
     let mut listed = Vec::new();
-    let reached = run.plan.stages.iter().take(run.stage + 1).flat_map(|stage| stage.steps.clone()).collect::<Vec<_>>();
-    for step in reached {
+    let plan = Arc::clone(&run.plan);
+    for step in plan.stages.iter().take(run.stage + 1).flat_map(|stage| &stage.steps) {
         let touched: Vec<HostName> = run.steps.get(&step.id).map_or(Vec::new(), |state| {
             state.tasks.iter().filter(|task| may_have_had_an_effect(task)).map(|task| task.host.clone()).collect()
         });
-        for (number, chunk) in undo_in_turns(&step, &touched).into_iter().enumerate().rev() {
+        for (number, chunk) in undo_in_turns(step, &touched).into_iter().enumerate().rev() {
             let id = if number == 0 {
                 StepId(format!("{}/undo", step.id))
             } else {
@@ -388,9 +389,9 @@ fn list_undo(run: &mut Run) -> Vec<StepId> {
             let tasks = chunk
                 .into_iter()
                 .map(|task| TaskState {
+                    params: resolved(run, &task),
                     host: task.host,
                     action: task.action,
-                    params: task.params,
                     timeout: step.timeout,
                     attempt: 0,
                     status: TaskStatus::Pending,
@@ -402,6 +403,15 @@ fn list_undo(run: &mut Run) -> Vec<StepId> {
         }
     }
     listed
+}
+
+/// An undo action may refer to what its step found. What is not there stays as it is written, and the agent refuses it.
+fn resolved(run: &Run, task: &baton_model::plan::Task) -> Value {
+    if !task.deferred {
+        return task.params.clone();
+    }
+    expression::render(&task.params, &scope(run, Some(&task.host)), &BTreeSet::new())
+        .map_or_else(|_| task.params.clone(), |rendered| rendered.value)
 }
 
 /// A step may undo with several actions, one after the other; each turn holds at most one task a host.

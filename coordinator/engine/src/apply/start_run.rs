@@ -1,6 +1,9 @@
 //! Start a run. What was shown is what runs: a plan whose group, runbook or epoch moved is refused with the difference.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use baton_model::{
     digest::Digest,
@@ -60,7 +63,7 @@ pub(super) fn start(state: &mut State, context: &Context<'_>, plan: &Plan, diges
     group.open_run = Some(id.clone());
     let mut run = Run {
         id: id.clone(),
-        plan: plan.clone(),
+        plan: Arc::new(plan.clone()),
         digest: digest.clone(),
         phase: Phase::Running,
         started: context.author.clone(),

@@ -1,6 +1,9 @@
 //! One execution of a plan, and where each of its tasks stands.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use baton_model::{
     author::Author,
@@ -19,7 +22,8 @@ pub const HISTORY_MAX: usize = 400;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     pub id: RunId,
-    pub plan: Plan,
+    /// Shared, because a plan for a thousand hosts is read with every report and never changes.
+    pub plan: Arc<Plan>,
     pub digest: Digest,
     pub phase: Phase,
     pub started: Author,

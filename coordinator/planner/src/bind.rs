@@ -1,0 +1,302 @@
+//! Steps of a runbook become steps of a plan: hosts named, values resolved, turns of `for` laid out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_model::{
+    action::{self, Action},
+    expression::{Expression, ExpressionError, Scope, render},
+    group::Group,
+    ids::{HostName, MemberName, StepId},
+    outcome::Fault,
+    plan::{Condition, Kind, Stage, Step, Task, Work},
+    runbook::{ActionDefinition, Block, Runbook, Selector, StepDefinition, WorkDefinition},
+    time::Span,
+};
+use serde_json::Value;
+
+use crate::request::Situation;
+
+/// Tasks of one plan, at most: replicated state stays small.
+pub const TASKS_MAX: usize = 20_000;
+
+/// Everything that stays the same from step to step.
+struct Binding<'a> {
+    group: &'a Group,
+    runbook: &'a Runbook,
+    situation: &'a Situation,
+    new: Option<&'a MemberName>,
+    scope: &'a Scope,
+    timeouts: BTreeMap<&'static str, Span>,
+    /// Names that earlier steps register: values that exist only while the run goes on.
+    deferred: BTreeSet<String>,
+}
+
+pub(crate) fn stages(
+    group: &Group,
+    runbook: &Runbook,
+    situation: &Situation,
+    new: Option<&MemberName>,
+    scope: &Scope,
+) -> Result<Vec<Stage>, Fault> {
+    let timeouts = action::catalogue().into_iter().map(|entry| (entry.name, entry.timeout)).collect();
+    let mut binding = Binding { group, runbook, situation, new, scope, timeouts, deferred: BTreeSet::new() };
+    let mut stages = Vec::new();
+    for (number, block) in runbook.prechecks.iter().enumerate() {
+        binding.block(block, &format!("p{}", number + 1), true, &mut stages)?;
+    }
+    for (number, block) in runbook.steps.iter().enumerate() {
+        binding.block(block, &(number + 1).to_string(), false, &mut stages)?;
+    }
+    let tasks: usize = stages.iter().flat_map(|stage| &stage.steps).map(tasks_of).sum();
+    if tasks > TASKS_MAX {
+        return Err(Fault::new(
+            "BTN-0136",
+            format!("runbook {} makes {tasks} tasks; at most {TASKS_MAX} fit in a run.", runbook.name),
+            "Split it.",
+        ));
+    }
+    Ok(stages)
+}
+
+fn tasks_of(step: &Step) -> usize {
+    match &step.work {
+        Work::Act { tasks } => tasks.len(),
+        Work::Transfer { .. } | Work::Rejoin { .. } | Work::Confirm { .. } | Work::Approval { .. } => 0,
+    }
+}
+
+impl Binding<'_> {
+    fn block(&mut self, block: &Block, id: &str, precheck: bool, stages: &mut Vec<Stage>) -> Result<(), Fault> {
+        match block {
+            // Turns of a `for` come one after the other.
+            Block::One(step) => {
+                for turn in self.turns(step, id)? {
+                    let steps = vec![self.step(step, &turn)?];
+                    stages.push(Stage { precheck, steps });
+                }
+            }
+            Block::Together(together) => {
+                let mut steps = Vec::new();
+                for (number, step) in together.iter().enumerate() {
+                    for turn in self.turns(step, &format!("{id}.{}", number + 1))? {
+                        steps.push(self.step(step, &turn)?);
+                    }
+                }
+                stages.push(Stage { precheck, steps });
+            }
+        }
+        self.deferred.extend(block.steps().iter().filter_map(|step| step.register.clone()));
+        Ok(())
+    }
+
+    fn turns(&self, step: &StepDefinition, id: &str) -> Result<Vec<Turn>, Fault> {
+        let Some(each) = &step.for_each else {
+            return Ok(vec![Turn { id: StepId(id.to_owned()), scope: self.scope.clone(), label: None }]);
+        };
+        let rendered = self.render(each, self.scope, step)?;
+        let (Value::Array(items), false) = (&rendered.value, rendered.deferred) else {
+            return Err(self.wrong(step, format!("for: {} is not a list known before the run", rendered.value)));
+        };
+        Ok(items
+            .iter()
+            .enumerate()
+            .map(|(number, item)| {
+                let label = item.as_str().map_or_else(|| (number + 1).to_string(), str::to_owned);
+                let mut scope = self.scope.clone();
+                scope.insert("item".to_owned(), item.clone());
+                Turn { id: StepId(format!("{id}[{label}]")), scope, label: Some(label) }
+            })
+            .collect())
+    }
+
+    fn step(&self, step: &StepDefinition, turn: &Turn) -> Result<Step, Fault> {
+        let condition = self.condition(step, &turn.scope)?;
+        // A step that will not run needs no values: what they refer to may not exist.
+        let left_out = matches!(condition, Condition::Never(_));
+        let hosts = if left_out { Vec::new() } else { self.hosts(step, &turn.scope)? };
+        let work = match &step.work {
+            WorkDefinition::Action(_) if left_out => Work::Act { tasks: Vec::new() },
+            WorkDefinition::Action(action) => Work::Act { tasks: self.tasks(step, action, &hosts, turn)? },
+            WorkDefinition::Transfer { detach_old } => {
+                Work::Transfer { detach_old: detach_old.unwrap_or(self.runbook.kind == Kind::Forced) }
+            }
+            WorkDefinition::Rejoined { member } => Work::Rejoin { member: self.member(step, member, &turn.scope)? },
+            WorkDefinition::Confirm(text) => Work::Confirm { text: self.text(step, text, &turn.scope)? },
+            WorkDefinition::Approval(text) => Work::Approval { text: self.text(step, text, &turn.scope)? },
+        };
+        let mut undo = Vec::new();
+        for action in step.undo.iter().filter(|_| !left_out) {
+            undo.extend(self.tasks(step, action, &hosts, turn)?);
+        }
+        let timeout = step.timeout.unwrap_or_else(|| match &step.work {
+            WorkDefinition::Action(action) => {
+                self.timeouts.get(action.name.as_str()).copied().unwrap_or(Span::from_secs(60))
+            }
+            _ => Span::from_secs(0),
+        });
+        let name = if left_out { step.name.clone() } else { self.text(step, &step.name, &turn.scope)? };
+        let name = match &turn.label {
+            Some(label) if !name.contains(label.as_str()) => format!("{name} ({label})"),
+            _ => name,
+        };
+        Ok(Step {
+            id: turn.id.clone(),
+            name,
+            work,
+            condition,
+            timeout,
+            retry: step.retry,
+            on_failure: step.on_failure,
+            unreachable: step.unreachable,
+            parallel: step.parallel,
+            register: step.register.clone(),
+            keep: step.keep.clone(),
+            undo,
+        })
+    }
+
+    fn condition(&self, step: &StepDefinition, scope: &Scope) -> Result<Condition, Fault> {
+        let Some(text) = &step.when else { return Ok(Condition::Always) };
+        let expression = Expression::parse(text).map_err(|error| self.wrong(step, format!("when: {error}")))?;
+        if expression.references().iter().any(|name| self.deferred.contains(name)) {
+            return Ok(Condition::Deferred(text.clone()));
+        }
+        match expression.evaluate(scope).map_err(|error| self.unresolved(step, &error))? {
+            Value::Bool(true) => Ok(Condition::Always),
+            Value::Bool(false) => Ok(Condition::Never(text.clone())),
+            other => Err(self.wrong(step, format!("when: {text} is {other}, not true or false"))),
+        }
+    }
+
+    fn hosts(&self, step: &StepDefinition, scope: &Scope) -> Result<Vec<HostName>, Fault> {
+        let mut hosts: Vec<HostName> = Vec::new();
+        for selector in &step.on {
+            let found: Vec<HostName> = match selector {
+                Selector::Role(role) => self.group.hosts_with_role(role).into_iter().cloned().collect(),
+                Selector::Old(role) => self.group.hosts_of(&self.situation.primary, role).to_vec(),
+                Selector::New(role) => {
+                    let new = self.new.ok_or_else(|| {
+                        self.wrong(step, format!("\"{selector}\" needs a target member; name one with --to"))
+                    })?;
+                    self.group.hosts_of(new, role).to_vec()
+                }
+                Selector::Others(role) => self
+                    .group
+                    .members
+                    .keys()
+                    .filter(|member| **member != self.situation.primary && Some(*member) != self.new)
+                    .flat_map(|member| self.group.hosts_of(member, role).to_vec())
+                    .collect(),
+                Selector::Host(name) => {
+                    let name = self.text(step, name, scope)?;
+                    let host = HostName::new(name).map_err(|error| self.wrong(step, error.to_string()))?;
+                    if !self.group.hosts.contains_key(&host) {
+                        return Err(self.wrong(step, format!("host {host} is not one of the group's hosts")));
+                    }
+                    vec![host]
+                }
+            };
+            if found.is_empty() && !matches!(selector, Selector::Others(_)) {
+                return Err(self.wrong(step, format!("\"{selector}\" names no host of group {}", self.group.name)));
+            }
+            for host in found {
+                if !hosts.contains(&host) {
+                    hosts.push(host);
+                }
+            }
+        }
+        Ok(hosts)
+    }
+
+    fn tasks(
+        &self,
+        step: &StepDefinition,
+        action: &ActionDefinition,
+        hosts: &[HostName],
+        turn: &Turn,
+    ) -> Result<Vec<Task>, Fault> {
+        hosts
+            .iter()
+            .map(|host| {
+                let mut scope = turn.scope.clone();
+                if let Some(value) = self.scope.get("hosts").and_then(|hosts| hosts.get(host.as_str())) {
+                    scope.insert("host".to_owned(), value.clone());
+                }
+                let params = self.with_connection(step, &action.params)?;
+                let rendered = self.render(&params, &scope, step)?;
+                if !rendered.deferred {
+                    Action::parse(&action.name, &rendered.value)
+                        .map_err(|error| self.wrong(step, format!("on {host}: {error}")))?;
+                }
+                Ok(Task {
+                    host: host.clone(),
+                    action: action.name.clone(),
+                    params: rendered.value,
+                    deferred: rendered.deferred,
+                })
+            })
+            .collect()
+    }
+
+    /// A connection that is named is looked up in the group.
+    fn with_connection(&self, step: &StepDefinition, params: &Value) -> Result<Value, Fault> {
+        let Some(name) = params.get("connection").and_then(Value::as_str) else { return Ok(params.clone()) };
+        let Some(connection) = self.group.connections.get(name) else {
+            let known: Vec<&str> = self.group.connections.keys().map(String::as_str).collect();
+            return Err(self.wrong(
+                step,
+                format!("group {} has no connection {name:?} (it has: {})", self.group.name, known.join(", ")),
+            ));
+        };
+        let mut params = params.clone();
+        if let Some(map) = params.as_object_mut() {
+            map.insert("connection".to_owned(), connection.clone());
+        }
+        Ok(params)
+    }
+
+    fn member(&self, step: &StepDefinition, text: &str, scope: &Scope) -> Result<MemberName, Fault> {
+        let name = self.text(step, text, scope)?;
+        let member = MemberName::new(name).map_err(|error| self.wrong(step, error.to_string()))?;
+        if !self.group.members.contains_key(&member) {
+            return Err(self.wrong(step, format!("group {} has no member {member}", self.group.name)));
+        }
+        Ok(member)
+    }
+
+    fn text(&self, step: &StepDefinition, text: &str, scope: &Scope) -> Result<String, Fault> {
+        let rendered = self.render(&Value::String(text.to_owned()), scope, step)?;
+        Ok(match rendered.value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        })
+    }
+
+    fn render(
+        &self,
+        value: &Value,
+        scope: &Scope,
+        step: &StepDefinition,
+    ) -> Result<baton_model::expression::Rendered, Fault> {
+        render(value, scope, &self.deferred).map_err(|error| self.unresolved(step, &error))
+    }
+
+    fn unresolved(&self, step: &StepDefinition, error: &ExpressionError) -> Fault {
+        self.wrong(step, error.to_string())
+    }
+
+    fn wrong(&self, step: &StepDefinition, what: String) -> Fault {
+        Fault::new(
+            "BTN-0137",
+            format!("runbook {}, line {}, step \"{}\": {what}.", self.runbook.name, step.line, step.name),
+            "Mend the runbook or the group file and apply it again.",
+        )
+    }
+}
+
+/// One turn of a `for`, or the only one.
+struct Turn {
+    id: StepId,
+    scope: Scope,
+    label: Option<String>,
+}

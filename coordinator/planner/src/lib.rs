@@ -1,0 +1,39 @@
+//! The planner: (group, runbook, inputs) → plan. Pure.
+//!
+//! It decides everything that can be decided before the run, and explains every refusal: which check, the value seen, the
+//! remedy. What it may never do: ask a host, read a clock, or leave a choice to the agents.
+
+pub mod request;
+pub mod target;
+pub mod scope;
+pub mod bind;
+pub mod consequence;
+
+use baton_model::{group::Group, outcome::Fault, plan::Plan, runbook::Runbook};
+
+pub use request::{Request, Situation};
+
+/// Binds a runbook to a group as it is now.
+pub fn plan(group: &Group, runbook: &Runbook, situation: &Situation, request: &Request) -> Result<Plan, Fault> {
+    let inputs = request::inputs(runbook, &request.inputs)?;
+    request::window(group, runbook, request)?;
+    let new = target::choose(group, runbook, situation, request)?;
+    let scope = scope::scope(group, runbook, situation, new.as_ref(), &inputs);
+    let stages = bind::stages(group, runbook, situation, new.as_ref(), &scope)?;
+    Ok(Plan {
+        group: group.name.clone(),
+        runbook: request.runbook.clone(),
+        kind: runbook.kind,
+        description: runbook.description.clone(),
+        reason: request.reason.clone(),
+        old: situation.primary.clone(),
+        new,
+        epoch: situation.epoch,
+        group_revision: situation.revision,
+        runbook_digest: runbook.digest.clone(),
+        inputs,
+        overrides: request.overrides.clone(),
+        scope,
+        stages,
+    })
+}
