@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use rustix::process::Signal;
 
 use super::{Appliance, Error, World, appliance::Service, replication};
-use crate::processes::{Process, ProcessId, kill_until_gone, signal};
+use crate::processes::{Process, ProcessId, kill_until_gone, registry, signal};
 
 /// What is started when an appliance boots, besides its database server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,9 +47,18 @@ impl World {
             left.extend(also.iter().filter(|id| id.alive()).filter_map(|id| Process::read(id.pid)));
             left
         };
-        let later = kill_until_gone(left, Duration::from_secs(10))?;
-        let _ = later;
+        kill_until_gone(left, Duration::from_secs(10))?;
         Ok(first.len() + also.len())
+    }
+
+    /// Ends the slons of an appliance, cleanly or not: SIGKILL, because a worker without its parent ignores the rest.
+    /// A watchdog that runs brings them back.
+    pub fn stop_slons(&self, appliance: &Appliance) -> Result<usize, Error> {
+        let slons = || {
+            let running = self.running_on(appliance).unwrap_or_default();
+            running.into_iter().filter(|process| process.name == "slon").collect()
+        };
+        Ok(kill_until_gone(slons, Duration::from_secs(10))?)
     }
 
     /// Gives the power back: pid files are gone as in a fresh `/run`, the server recovers from its crash, and what
@@ -59,6 +68,9 @@ impl World {
         let failed = |source| Error::File { verb: "empty", path: run.clone(), source };
         for entry in fs::read_dir(&run).map_err(failed)? {
             fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+        }
+        if self.running_on(appliance)?.iter().all(|process| process.name != "postgres") {
+            registry::forget_dead_server(&appliance.data());
         }
         self.server(appliance).start().await?;
         if boot.slons {

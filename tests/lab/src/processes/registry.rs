@@ -206,9 +206,19 @@ pub fn sweep(path: &Path) -> Result<usize, Error> {
     swept += servers.len();
     kill_until_gone(|| contents.members(None), Duration::from_secs(15))?;
     for directory in &contents.data {
-        free_shared_memory(directory);
+        forget_dead_server(directory);
     }
     Ok(swept)
+}
+
+/// Clears what a killed server leaves outside its data: its shared memory, and its lock file.
+/// Only for a server that is known to be dead.
+///
+/// The lock file would be harmless on a machine that rebooted. Here the dead server's number may still be taken by
+/// its zombie (where process 1 is slow to collect them), and to PostgreSQL a zombie is a running server.
+pub fn forget_dead_server(data: &Path) {
+    free_shared_memory(data);
+    drop(fs::remove_file(data.join("postmaster.pid")));
 }
 
 /// A server that was killed leaves a small System V segment, and the machine has only some thousands of them.
