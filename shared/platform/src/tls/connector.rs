@@ -73,10 +73,10 @@ impl Connector {
     /// A channel to this address. Returns at once; connects when it is first used, and reconnects, each time with the
     /// certificate that is current then. Hold one for each peer: a channel per call would be a handshake per call.
     pub fn channel(&self, address: &Address) -> Channel {
-        // Plain http for tonic, because the encryption is inside the connection that it is given.
+        // Plain http for tonic, because the encryption is inside the connection that it is given. No connect timeout
+        // for tonic either: `connect` has it, and two for the same thing would race for the error.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .expect("an Address has only characters that a URI may have")
-            .connect_timeout(self.options.connect_timeout)
             .http2_keep_alive_interval(self.options.keepalive_interval)
             .keep_alive_timeout(self.options.keepalive_timeout)
             .keep_alive_while_idle(true);

@@ -40,7 +40,10 @@ async fn a_second_request_to_end_ends_at_once() {
         kill_process(getpid(), Signal::INT).unwrap();
         stop.cancelled().await;
         kill_process(getpid(), Signal::INT).unwrap();
-        std::future::pending::<()>().await;
+        // Bounded, so that a victim which survives is not left behind.
+        tokio::time::timeout(DEADLINE, std::future::pending::<()>())
+            .await
+            .expect("the second request ends this process");
     }
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["signals::a_second_request_to_end_ends_at_once", "--exact"])
