@@ -2,6 +2,7 @@
 //!
 //! Apart because it is pure but for three reads: from files to two values, or an error that names the file.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,6 +28,7 @@ pub struct Material {
     client: Arc<ClientConfig>,
     not_before_unix_s: i64,
     not_after_unix_s: i64,
+    key_mode: u32,
 }
 
 impl Material {
@@ -48,6 +50,10 @@ impl Material {
         let chain = certificates(&certificate_path)?;
         let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?)
             .map_err(|error| TlsError::Unusable { path: key_path.clone(), reason: error.to_string() })?;
+
+        let key_mode = std::fs::metadata(&key_path)
+            .map(|metadata| metadata.permissions().mode() & 0o777)
+            .map_err(|source| TlsError::Read { path: key_path.clone(), source })?;
 
         let (own, issuers) = chain.split_first().expect("certificates() returns at least one");
         let unusable = |reason: String| TlsError::Unusable { path: certificate_path.clone(), reason };
@@ -84,7 +90,14 @@ impl Material {
             .map_err(refuse)?;
         client.alpn_protocols = vec![ALPN.to_vec()];
 
-        Ok(Self { identity, server: Arc::new(server), client: Arc::new(client), not_before_unix_s, not_after_unix_s })
+        Ok(Self {
+            identity,
+            server: Arc::new(server),
+            client: Arc::new(client),
+            not_before_unix_s,
+            not_after_unix_s,
+            key_mode,
+        })
     }
 
     /// Who this is.
@@ -105,6 +118,11 @@ impl Material {
     /// When the certificate ends, in seconds since 1970.
     pub fn not_after_unix_s(&self) -> i64 {
         self.not_after_unix_s
+    }
+
+    /// Whether anybody but the owner may read or write `key.pem`, and so be who this is.
+    pub fn key_is_exposed(&self) -> bool {
+        self.key_mode & 0o077 != 0
     }
 
     /// Whether the other side will accept the certificate at this time.

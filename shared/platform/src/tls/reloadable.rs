@@ -54,6 +54,7 @@ impl ReloadableTls {
                 "the certificate is not valid today; nobody will accept it. Renew it, or set the clock"
             );
         }
+        warn_if_exposed(&directory, &material);
         Ok(Arc::new(Self {
             directory,
             current: ArcSwap::from_pointee(material),
@@ -100,6 +101,7 @@ impl ReloadableTls {
                     not_after_unix_s = material.not_after_unix_s(),
                     "certificate reloaded"
                 );
+                warn_if_exposed(&self.directory, &material);
                 self.current.store(Arc::new(material));
                 self.problem.store(None);
                 Reloaded::Renewed
@@ -142,6 +144,17 @@ impl ReloadableTls {
             return Err("the new certificate is not valid today".into());
         }
         Ok(material)
+    }
+}
+
+/// A warning and no refusal: some installations hand keys to a group on purpose.
+fn warn_if_exposed(directory: &Path, material: &Material) {
+    if material.key_is_exposed() {
+        tracing::warn!(
+            key = %directory.join(KEY_FILE).display(),
+            identity = %material.identity(),
+            "others than its owner may use this key; set its mode to 0600"
+        );
     }
 }
 

@@ -173,6 +173,20 @@ async fn a_certificate_that_has_run_out_is_loaded_with_a_warning_refused_by_othe
 }
 
 #[test]
+fn a_key_that_others_may_read_is_told_apart() {
+    use std::os::unix::fs::PermissionsExt;
+    let installation = Installation::new();
+    let tls = installation.agent();
+    assert!(!tls.material().key_is_exposed());
+    let key = installation.path().join("agent-db1/key.pem");
+    for (mode, exposed) in [(0o640, true), (0o604, true), (0o400, false)] {
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(mode)).unwrap();
+        assert_eq!(tls.reload(), Reloaded::Renewed);
+        assert_eq!(tls.material().key_is_exposed(), exposed, "{mode:o}");
+    }
+}
+
+#[test]
 fn what_cannot_be_used_at_first_is_an_error_that_names_the_file() {
     let installation = Installation::new();
     let directory = installation.identity_directory(IDENTITY, ADDRESSES);
