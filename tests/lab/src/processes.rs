@@ -3,10 +3,12 @@
 //! Apart, because killing is the most dangerous thing the lab does. It never signals a process by name or pattern:
 //! a process is touched only when the world's own registry names it and it still is that process.
 
+pub mod daemon;
 pub mod keeper;
 pub mod registry;
 pub mod table;
 
+pub use daemon::Daemon;
 pub use keeper::Keeper;
 pub use registry::{APPLIANCE_VARIABLE, Registry, WORLD_VARIABLE};
 pub use table::{Process, ProcessId};
@@ -30,6 +32,9 @@ pub enum Error {
     /// Killed, and still there.
     #[error("{count} processes of the world survived {seconds} s of SIGKILL: {names}")]
     Survivors { count: usize, seconds: u64, names: String },
+    /// A process of the lab's own did not start.
+    #[error("start {name}: {source}")]
+    Start { name: String, source: io::Error },
     /// The helper did not start.
     #[error("start the keeper {}: {source}", program.display())]
     Keeper { program: std::path::PathBuf, source: io::Error },

@@ -264,6 +264,55 @@ async fn services_follow_the_database_that_takes_writes() {
     assert!(baton_lab::horizon::application::ask(b.health(Service::DtService)).await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replication_that_only_looks_right_is_found_out() {
+    let directory = directory();
+    let world = World::build(small(directory.path()).await).await.unwrap();
+    let (a, b) = (world.appliance(Organization::Provider, Side::A), world.appliance(Organization::Provider, Side::B));
+    let (one, two) = (world.superuser(a, Database::Fdb), world.superuser(b, Database::Fdb));
+    let findings = async || verification::findings(&one, &two).await.unwrap().join("; ");
+    assert_eq!(findings().await, "");
+    assert_eq!(verification::primaries(&two).await.unwrap()[&1000], ["sp-a"]);
+
+    // Everything is as it should be, except that nothing moves.
+    world.stop_slons(a).unwrap();
+    assert_eq!(findings().await, "");
+    let stalled = verification::replicates(&one, &two, Duration::from_secs(3)).await;
+    assert!(matches!(stalled, Err(Error::Never { .. })), "{stalled:?}");
+    world.start_slons(a).await.unwrap();
+
+    // Somebody took the guard off one table of B.
+    two.run("open", "alter table session disable trigger _slony_denyaccess").await.unwrap();
+    assert!(findings().await.contains("the subscriber is Contradictory"), "{}", findings().await);
+    two.run("close", "alter table session enable trigger _slony_denyaccess").await.unwrap();
+
+    // A table and its sequence that nobody added to the set.
+    let new = "create table forgotten(id serial primary key)";
+    one.run("add a table", new).await.unwrap();
+    assert!(
+        findings().await.contains("not replicated on the origin: forgotten, forgotten_id_seq"),
+        "{}",
+        findings().await
+    );
+    one.run("drop the table", "drop table forgotten").await.unwrap();
+    assert_eq!(findings().await, "");
+
+    // An empty set, without a subscriber: the vendor's row is as expected.
+    for endpoint in [&two, &one] {
+        world.stop_slons(a).unwrap();
+        world.stop_slons(b).unwrap();
+        endpoint.run("drop", "drop schema _slony cascade").await.unwrap();
+    }
+    let pair = world.pairs().remove(0);
+    let empty = pair.initialization(&baton_lab::horizon::replication::Relations::default());
+    world.slonik("an empty set", &empty, WITHIN).await.unwrap();
+    let rows = verification::vendor_rows(&one).await.unwrap();
+    assert!(rows.len() == 1 && rows[0].master_node && rows[0].local_id == 1, "{rows:?}");
+    let found = findings().await;
+    assert!(found.contains("the set of the origin is empty") && found.contains("no active subscription"), "{found}");
+    assert!(found.contains("the subscriber accepts writes"), "{found}");
+}
+
 /// Not a test: the lab that is killed by the test below. It builds a world, says so, and waits for its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by the test of a crashed predecessor, in a process of its own"]

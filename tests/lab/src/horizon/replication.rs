@@ -92,7 +92,8 @@ impl Pair<'_> {
         format!("host={address} port={port} dbname={database} user=slony connect_timeout=5")
     }
 
-    fn preamble(&self) -> String {
+    /// What every script begins with: the cluster's name, and how to reach its two nodes.
+    pub fn preamble(&self) -> String {
         let (one, two) = (self.conninfo(self.origin), self.conninfo(self.subscriber));
         format!("cluster name = {CLUSTER};\nnode 1 admin conninfo = '{one}';\nnode 2 admin conninfo = '{two}';\n")
     }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio_postgres::Client;
 
-use super::{CLUSTER, Error, SET_COMMENT, postgres::Endpoint};
+use super::{CLUSTER, Error, SET_COMMENT, postgres::Endpoint, schema::PRIMARY_CAPABILITIES};
 
 /// The vendor's verification query, word for word.
 pub const VENDOR_QUERY: &str = "SELECT a.set_id, a.set_comment, (SELECT last_value FROM _slony.sl_local_node_id) AS local_id, CASE WHEN a.set_origin = (SELECT last_value FROM _slony.sl_local_node_id)THEN TRUE ELSE FALSE END AS master_node from _slony.sl_set a;";
@@ -285,6 +285,23 @@ pub async fn replicates(origin: &Endpoint, subscriber: &Endpoint, within: Durati
         subscriber: subscriber.address,
         findings,
     })
+}
+
+/// Which appliances have both bits of the primary in `capabilities`, by organisation, as a fdb says. The service
+/// provider's primary fdb is the one that counts; right is exactly one for each organisation.
+pub async fn primaries(endpoint: &Endpoint) -> Result<BTreeMap<i32, Vec<String>>, Error> {
+    let bits = PRIMARY_CAPABILITIES;
+    let sql = "select organization_id, name, capabilities & $1 = $1 from appliance order by 1, 2";
+    let rows =
+        endpoint.connect().await?.query(sql, &[&bits]).await.map_err(endpoint.refused("read the capabilities"))?;
+    let mut primaries: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let of_organization = primaries.entry(row.get(0)).or_default();
+        if row.get(2) {
+            of_organization.push(row.get(1));
+        }
+    }
+    Ok(primaries)
 }
 
 /// Number of rows and a digest of the content of every table outside Slony's schema.

@@ -252,6 +252,11 @@ impl World {
         effects(&path).map_err(|source| Error::File { verb: "read", path, source })
     }
 
+    /// Runs a slonik script of the caller's with the world's passwords; see [`Pair::preamble`].
+    pub async fn slonik(&self, what: &str, script: &str, within: Duration) -> Result<(), Error> {
+        self.slonik.run(what, script, within).await
+    }
+
     /// Every process of the world that runs now.
     pub fn running(&self) -> Result<Vec<Process>, Error> {
         Ok(self.registry.members()?)
