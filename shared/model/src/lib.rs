@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod author;
+pub mod check;
 pub mod diagnostic;
 pub mod digest;
 pub mod expression;
@@ -13,9 +14,12 @@ pub mod group;
 pub mod ids;
 pub mod order;
 pub mod outcome;
+pub mod parse;
 pub mod plan;
 pub mod runbook;
+pub mod schema;
 pub mod text;
 pub mod time;
+pub mod yaml;
 
 pub mod view;

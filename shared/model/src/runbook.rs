@@ -14,8 +14,10 @@ use crate::{
     time::Span,
 };
 
+mod file;
 mod input;
 
+pub(crate) use file::{RETRY_DELAY, RejoinedFile, RetryFile, RunbookFile, StepFile, TransferFile};
 pub use input::{Input, InputType};
 
 /// A runbook file.
@@ -25,7 +27,7 @@ pub struct Runbook {
     pub description: String,
     pub kind: Kind,
     pub inputs: BTreeMap<String, Input>,
-    /// Defaults that the group's variables override. Strings may hold templates over `input`, `group`, `old`, `new`.
+    /// Defaults that the group's variables override. Values, never templates.
     pub vars: BTreeMap<String, Value>,
     /// The group's maintenance window that the whole run must begin in.
     pub window: Option<String>,
