@@ -1,0 +1,225 @@
+//! An agent's session. Who it is comes from its certificate, never from what it says.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use baton_engine::command::Command;
+use baton_log::{Log, ProposeError};
+use baton_model::{
+    author::Actor,
+    ids::{HostName, TaskId},
+    outcome::{DATA_BYTES_MAX, OUTPUT_BYTES_MAX, Output, Report},
+};
+use baton_platform::identity::require_agent;
+use baton_proto::v1::{self, FromAgent, ToAgent, agent_sessions_server::AgentSessions, from_agent, to_agent};
+use baton_wire::agent as wire;
+use futures::Stream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    proposer::{ProposalError, Proposer},
+    replica::Replica,
+    sessions::{SessionId, Sessions},
+};
+
+/// Reports being committed at once for all agents; more wait at their sessions.
+const REPORTS_MAX: usize = 512;
+/// How long an agent may take for its Hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub struct AgentApi {
+    name: String,
+    heartbeat_ms: u64,
+    context: Arc<Context>,
+}
+
+struct Context {
+    log: Log<Replica>,
+    proposer: Proposer,
+    sessions: Sessions,
+    reports: Semaphore,
+}
+
+impl AgentApi {
+    pub fn new(name: String, heartbeat_ms: u64, log: Log<Replica>, proposer: Proposer, sessions: Sessions) -> Self {
+        let reports = Semaphore::new(REPORTS_MAX);
+        Self { name, heartbeat_ms, context: Arc::new(Context { log, proposer, sessions, reports }) }
+    }
+}
+
+#[tonic::async_trait]
+impl AgentSessions for AgentApi {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<ToAgent, Status>> + Send>>;
+
+    async fn session(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::SessionStream>, Status> {
+        let name = require_agent(&request)?;
+        let host = HostName::new(name.as_str()).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut from = request.into_inner();
+        let hello = match tokio::time::timeout(HELLO_TIMEOUT, from.message()).await {
+            Ok(Ok(Some(FromAgent { message: Some(from_agent::Message::Hello(hello)) }))) => hello,
+            Ok(Err(status)) => return Err(status),
+            Ok(Ok(_)) => return Err(Status::invalid_argument("a session begins with Hello")),
+            Err(_) => return Err(Status::deadline_exceeded("no Hello came")),
+        };
+        let opened = self.context.sessions.open(&host, hello);
+        let welcome = v1::Welcome { coordinator: self.name.clone(), heartbeat_ms: self.heartbeat_ms };
+        let (sender, receiver) = mpsc::channel(1);
+        let context = self.context.clone();
+        let (session, end) = (opened.id, opened.end.clone());
+        tracing::info!(%host, session, "agent on the line");
+        tokio::spawn(async move {
+            let mut down = opened.messages;
+            let first = ToAgent { message: Some(to_agent::Message::Welcome(welcome)) };
+            if sender.send(Ok(first)).await.is_ok() {
+                loop {
+                    tokio::select! {
+                        () = end.cancelled() => {
+                            let _ = sender.send(Err(Status::aborted("the session was ended by the coordinator"))).await;
+                            break;
+                        }
+                        message = down.recv() => match message {
+                            // Not without an eye on `end`: an agent that takes nothing must not hold its session up.
+                            Some(message) => tokio::select! {
+                                sent = sender.send(Ok(message)) => if sent.is_err() { break },
+                                () = end.cancelled() => break,
+                            },
+                            None => break,
+                        },
+                        message = from.next() => match message {
+                            Some(Ok(FromAgent { message: Some(message) })) => {
+                                if let Err(status) = hear(&context, &host, session, message).await {
+                                    let _ = sender.send(Err(status)).await;
+                                    break;
+                                }
+                            }
+                            Some(Ok(FromAgent { message: None })) => {}
+                            Some(Err(_)) | None => break,
+                        },
+                    }
+                }
+            }
+            context.sessions.close(&host, session);
+            tracing::info!(%host, session, "agent off the line");
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Takes one message. An error ends the session with that status.
+async fn hear(
+    context: &Arc<Context>,
+    host: &HostName,
+    session: SessionId,
+    message: from_agent::Message,
+) -> Result<(), Status> {
+    use from_agent::Message;
+    match message {
+        Message::Hello(_) => return Err(Status::invalid_argument("a session has one Hello")),
+        Message::Heartbeat(beat) => {
+            let reply = v1::HeartbeatReply { sequence: beat.sequence, sent_monotonic_ms: beat.sent_monotonic_ms };
+            context.sessions.send(host, session, to_agent::Message::HeartbeatReply(reply));
+        }
+        Message::Accepted(accepted) => {
+            let task = own(host, wire::parse_task_id("Accepted", accepted.task).map_err(malformed)?)?;
+            context.sessions.accepted(host, task);
+        }
+        Message::Progress(progress) => {
+            let task = own(host, wire::parse_task_id("Progress", progress.task).map_err(malformed)?)?;
+            let note: String = progress.note.chars().take(300).collect();
+            context.sessions.progress(host, task, note, progress.percent, context.proposer.now());
+        }
+        Message::Finished(finished) => {
+            let (task, _, report) = wire::parse_finished(finished).map_err(malformed)?;
+            spawn_report(context, host, session, own(host, task)?, report);
+        }
+        Message::Declined(declined) => {
+            let (task, fault, seen) = wire::parse_declined(declined).map_err(malformed)?;
+            let task = own(host, task)?;
+            tracing::warn!(%task, %seen, %fault, "declined");
+            let (context, host) = (context.clone(), host.clone());
+            tokio::spawn(async move {
+                let command = Command::DeclineTask { task, fault };
+                if let Err(error) = context.proposer.propose(Actor::Agent(host), "", None, command).await {
+                    // A deposed leader cannot commit this; the next one asks again.
+                    tracing::debug!(%error, "a declined order was not recorded");
+                }
+            });
+        }
+        Message::Acknowledged(acknowledged) => context.sessions.acknowledged(host, session, acknowledged),
+        Message::Observed(observed) => {
+            let (request, answer) = wire::parse_observed(observed).map_err(malformed)?;
+            context.sessions.observed(request, answer);
+        }
+        Message::FilePart(part) => {
+            let answer = match wire::parse_file_fault(&part).map_err(malformed)? {
+                None => Ok((part.content, part.last)),
+                Some(fault) => Err(fault),
+            };
+            context.sessions.file_part(part.request, answer);
+        }
+    }
+    Ok(())
+}
+
+fn malformed(error: wire::Malformed) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// An agent speaks for its own host alone.
+fn own(host: &HostName, task: TaskId) -> Result<TaskId, Status> {
+    if task.host == *host {
+        return Ok(task);
+    }
+    Err(Status::permission_denied(format!("BTN-0144 {host} spoke of a task of {}", task.host)))
+}
+
+/// Commits a report beside the session, and lets the agent forget the task once it is in the log.
+fn spawn_report(context: &Arc<Context>, host: &HostName, session: SessionId, task: TaskId, report: Report) {
+    let context = context.clone();
+    let host = host.clone();
+    tokio::spawn(async move {
+        let Ok(_permit) = context.reports.acquire().await else { return };
+        if commit_report(&context, &host, &task, report).await {
+            context.sessions.forget(&host, &task);
+            let forget = v1::Forget { task: Some(wire::task_id(&task)) };
+            context.sessions.send(&host, session, to_agent::Message::Forget(forget));
+        }
+    });
+}
+
+/// True once the outcome is in the log. A report that this coordinator cannot commit comes again: the agent keeps it
+/// until a leader says `Forget`.
+async fn commit_report(context: &Context, host: &HostName, task: &TaskId, report: Report) -> bool {
+    let mut report = bounded(report);
+    loop {
+        let command = Command::ReportTask { task: task.clone(), report: Box::new(report.clone()) };
+        match context.proposer.propose(Actor::Agent(host.clone()), "", None, command).await {
+            Ok(_) => return true,
+            Err(ProposalError::Log(ProposeError::Timeout)) if context.log.leadership().borrow().is_self => {
+                tracing::warn!(%task, "the report was not committed in time; again");
+            }
+            Err(ProposalError::Refused(fault)) if !report.data.is_null() || !report.output.is_empty() => {
+                tracing::warn!(%task, %fault, "the report was refused; again without output and data");
+                report.output = Output::default();
+                report.data = serde_json::Value::Null;
+                report.attachments.truncate(64);
+            }
+            Err(error) => {
+                tracing::debug!(%task, %error, "the report was not committed here");
+                return false;
+            }
+        }
+    }
+}
+
+/// Agents cut before they report; one that does not must not be able to fill the log.
+fn bounded(mut report: Report) -> Report {
+    if report.output.head.len() + report.output.tail.len() > OUTPUT_BYTES_MAX {
+        report.output = Output::bounded(&format!("{}{}", report.output.head, report.output.tail));
+    }
+    if report.data.to_string().len() > DATA_BYTES_MAX {
+        report.data = serde_json::json!({ "left_out": "more than 16 KiB" });
+    }
+    report
+}

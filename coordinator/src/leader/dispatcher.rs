@@ -1,0 +1,336 @@
+//! Carries what is due to the agents. Holds no truth of its own: after a change of leader, of session or of anything else
+//! it asks the engine again what is due, and sends what this session has not been sent.
+//!
+//! It must never send an order to an agent that has not acknowledged this leader's reign.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use baton_engine::{
+    command::Command,
+    due::{self, DueOrder, Duties},
+};
+use baton_log::Log;
+use baton_model::{
+    fence::{Fence, Reign},
+    ids::{HostName, TaskId},
+    order::Order,
+    plan::Unreachable,
+    time::{Moment, Span},
+};
+use baton_proto::v1::{self, to_agent};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    proposer::{ProposalError, Proposer},
+    replica::Replica,
+    sessions::{Event, SessionId, Sessions},
+};
+
+use super::Reachability;
+
+/// Longest time between two looks at what is due: covers what no event announces.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Proposals of this leader on its own account that may be under way at once.
+const PROPOSALS_MAX: usize = 64;
+
+/// Owned by one task; see [`Dispatcher::run`].
+pub struct Dispatcher {
+    log: Log<Replica>,
+    proposer: Proposer,
+    sessions: Sessions,
+    events: mpsc::UnboundedReceiver<Event>,
+    reachability: Reachability,
+    unreachable_after: Span,
+    /// What this reign has done; forgotten when it ends.
+    reign: Option<ReignState>,
+    proposals: Arc<Semaphore>,
+}
+
+/// Memory of one reign.
+struct ReignState {
+    reign: Reign,
+    announced: HashMap<HostName, Announced>,
+    sent: HashMap<TaskId, SessionId>,
+    raised: HashSet<(SessionId, String, u64)>,
+    /// Commands of ours that are on their way, so that they are not proposed twice.
+    proposed: HashSet<TaskId>,
+    /// Since when a host with a skippable order has had no session.
+    absent: HashMap<HostName, Moment>,
+}
+
+struct Announced {
+    session: SessionId,
+    request: u64,
+    acknowledged: bool,
+}
+
+impl Dispatcher {
+    pub fn new(
+        log: Log<Replica>,
+        proposer: Proposer,
+        sessions: Sessions,
+        events: mpsc::UnboundedReceiver<Event>,
+        reachability: Reachability,
+        unreachable_after: Span,
+    ) -> Self {
+        let proposals = Arc::new(Semaphore::new(PROPOSALS_MAX));
+        Self { log, proposer, sessions, events, reachability, unreachable_after, reign: None, proposals }
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut leadership = self.log.leadership();
+        let mut applied = self.log.applied();
+        let (finished_sender, mut finished) = mpsc::unbounded_channel::<TaskId>();
+        let mut wait = LOOK_AGAIN;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = leadership.changed() => if changed.is_err() { return },
+                changed = applied.changed() => if changed.is_err() { return },
+                event = self.events.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => return,
+                },
+                Some(task) = finished.recv() => {
+                    if let Some(reign) = &mut self.reign {
+                        reign.proposed.remove(&task);
+                    }
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event);
+            }
+            let now_leading = leadership.borrow_and_update().clone();
+            applied.mark_unchanged();
+            if !now_leading.ready {
+                self.reign = None;
+                wait = LOOK_AGAIN;
+                continue;
+            }
+            wait = self.turn(now_leading.term, &finished_sender).await;
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let Some(reign) = &mut self.reign else { return };
+        match event {
+            // `turn` announces the reign to it.
+            Event::Opened { .. } => {}
+            Event::Closed { host, session } => {
+                if reign.announced.get(&host).is_some_and(|announced| announced.session == session) {
+                    reign.announced.remove(&host);
+                }
+            }
+            Event::Acknowledged { host, session, message } => {
+                if let Some(announced) = reign.announced.get_mut(&host)
+                    && announced.session == session
+                    && announced.request == message.request
+                {
+                    let said = Reign { generation: message.generation, term: message.term };
+                    if said == reign.reign {
+                        announced.acknowledged = true;
+                    } else {
+                        tracing::warn!(%host, "obeys reign {said}, this one is {}", reign.reign);
+                    }
+                    for task in message.open_tasks {
+                        if let Ok(task) = baton_wire::agent::parse_task_id("Acknowledged", Some(task)) {
+                            self.sessions.accepted(&host, task);
+                        }
+                    }
+                } else if let Some(index) = (message.index > 0).then_some(message.index) {
+                    self.fence_acknowledged(&host, message.request, index);
+                }
+            }
+        }
+    }
+
+    /// A raise was acknowledged: its run is found by what was raised on this host.
+    fn fence_acknowledged(&self, host: &HostName, request: u64, index: u64) {
+        let waiting = self.log.with(|replica| due::due(&replica.state, self.proposer.now()).raises);
+        for raise in waiting.into_iter().filter(|raise| raise.host == *host && raise.index <= index) {
+            tracing::info!(%host, run = %raise.run, index, request, "fence acknowledged");
+            let command = Command::AcknowledgeFence { run: raise.run, host: raise.host, index };
+            self.propose_detached(command, None);
+        }
+    }
+
+    /// One look at what is due. Answers how long until the next one at the latest.
+    async fn turn(&mut self, term: u64, finished: &mpsc::UnboundedSender<TaskId>) -> Duration {
+        let now = self.proposer.now();
+        let generation = self.log.with(|replica| replica.state.generation);
+        let reign = Reign { generation, term };
+        if self.reign.as_ref().is_none_or(|present| present.reign != reign) {
+            tracing::info!(%reign, "this coordinator leads");
+            self.reign = Some(ReignState {
+                reign,
+                announced: HashMap::new(),
+                sent: HashMap::new(),
+                raised: HashSet::new(),
+                proposed: HashSet::new(),
+                absent: HashMap::new(),
+            });
+        }
+        self.announce();
+        let Some(state) = &self.reign else { return LOOK_AGAIN };
+        let duties = self.log.with(|replica| {
+            due::due_except(&replica.state, now, |task| {
+                state.sent.get(task).is_some_and(|session| self.sessions.session_of(&task.host) == Some(*session))
+            })
+        });
+        let wake = duties.wake;
+        self.raise(&duties);
+        self.expire(&duties, finished);
+        let absent = self.send(duties.orders, now);
+        self.skip_unreachable(absent, now, finished).await;
+        let until = wake.map_or(LOOK_AGAIN, |wake| Duration::from_millis(wake.since(now).as_millis().max(1)));
+        until.min(LOOK_AGAIN)
+    }
+
+    /// "I lead", to every session that has not heard it in this reign.
+    fn announce(&mut self) {
+        let Some(state) = &mut self.reign else { return };
+        for (host, session) in self.sessions.all() {
+            if state.announced.get(&host).is_some_and(|announced| announced.session == session) {
+                continue;
+            }
+            let (marks, floors) = self.log.with(|replica| {
+                let groups = replica.state.groups.iter().filter(|(_, group)| group.definition.hosts.contains(&host));
+                let mut marks = Vec::new();
+                let mut floors = Vec::new();
+                for (name, _) in groups {
+                    floors.push(v1::RunFloor { group: name.to_string(), number: replica.state.floor(name) });
+                    if let Some(run) = replica.state.open_run(name) {
+                        marks.push(v1::RunMark { run: run.id.to_string(), index: due::mark_on(run, &host) });
+                    }
+                }
+                (marks, floors)
+            });
+            let request = self.sessions.next_request();
+            let message =
+                v1::Reign { request, generation: state.reign.generation, term: state.reign.term, marks, floors };
+            if self.sessions.send(&host, session, to_agent::Message::Reign(message)) {
+                state.announced.insert(host, Announced { session, request, acknowledged: false });
+            }
+        }
+    }
+
+    fn raise(&mut self, duties: &Duties) {
+        let Some(state) = &mut self.reign else { return };
+        for raise in &duties.raises {
+            let Some(session) = acknowledged(state, &raise.host) else { continue };
+            let key = (session, raise.run.to_string(), raise.index);
+            if state.raised.contains(&key) {
+                continue;
+            }
+            let fence = Fence { generation: state.reign.generation, term: state.reign.term, index: raise.index };
+            let message = v1::Raise {
+                request: self.sessions.next_request(),
+                fence: Some(baton_wire::agent::fence(fence)),
+                run: raise.run.to_string(),
+            };
+            if self.sessions.send(&raise.host, session, to_agent::Message::Raise(message)) {
+                state.raised.insert(key);
+            }
+        }
+    }
+
+    fn expire(&mut self, duties: &Duties, finished: &mpsc::UnboundedSender<TaskId>) {
+        for task in &duties.expired {
+            let Some(state) = &mut self.reign else { return };
+            if state.proposed.insert(task.clone()) {
+                let command = Command::ExpireTask { task: task.clone() };
+                self.propose_detached(command, Some((task.clone(), finished.clone())));
+            }
+        }
+    }
+
+    /// Sends what can be sent. Answers the orders whose host has no session and may be skipped.
+    fn send(&mut self, orders: Vec<DueOrder>, now: Moment) -> Vec<DueOrder> {
+        let Some(state) = &mut self.reign else { return Vec::new() };
+        let mut absent = Vec::new();
+        for order in orders {
+            let host = order.task.host.clone();
+            if self.sessions.session_of(&host).is_none() {
+                if order.unreachable == Unreachable::Skip {
+                    state.absent.entry(host).or_insert(now);
+                    absent.push(order);
+                }
+                continue;
+            }
+            state.absent.remove(&host);
+            let Some(session) = acknowledged(state, &host) else { continue };
+            let fence = Fence { generation: state.reign.generation, term: state.reign.term, index: order.index };
+            let message = baton_wire::agent::execute(&Order {
+                task: order.task.clone(),
+                fence,
+                action: order.action,
+                params: order.params,
+                timeout: order.timeout,
+            });
+            tracing::info!(task = %order.task, %fence, "ordered");
+            if self.sessions.send(&host, session, to_agent::Message::Execute(message)) {
+                state.sent.insert(order.task, session);
+            }
+        }
+        absent
+    }
+
+    /// Where the step allows it, and a majority has had no session with the host for long enough.
+    async fn skip_unreachable(&mut self, absent: Vec<DueOrder>, now: Moment, finished: &mpsc::UnboundedSender<TaskId>) {
+        let Some(state) = &self.reign else { return };
+        let ripe: Vec<DueOrder> = absent
+            .into_iter()
+            .filter(|order| !state.proposed.contains(&order.task))
+            .filter(|order| {
+                let since = state.absent.get(&order.task.host).copied().unwrap_or(now).max(order.since);
+                now.since(since) >= self.unreachable_after
+            })
+            .collect();
+        if ripe.is_empty() {
+            return;
+        }
+        let survey = self.reachability.survey().await;
+        for order in ripe {
+            let Some(without) = survey.unreachable(&order.task.host) else { continue };
+            let Some(state) = &mut self.reign else { return };
+            state.proposed.insert(order.task.clone());
+            let evidence = format!(
+                "no session with {} of {} coordinators ({}) for {}",
+                without.len(),
+                survey.coordinators,
+                without.join(", "),
+                self.unreachable_after
+            );
+            let command = Command::SkipUnreachable { task: order.task.clone(), evidence };
+            self.propose_detached(command, Some((order.task, finished.clone())));
+        }
+    }
+
+    /// Proposes beside the loop, so that a slow commit does not hold up other orders. Nothing is lost if it fails: the
+    /// next look finds the same duty.
+    fn propose_detached(&self, command: Command, then: Option<(TaskId, mpsc::UnboundedSender<TaskId>)>) {
+        let (proposer, permits) = (self.proposer.clone(), self.proposals.clone());
+        tokio::spawn(async move {
+            let Ok(_permit) = permits.acquire().await else { return };
+            match proposer.propose(proposer.itself(), "", None, command.clone()).await {
+                Ok(_) => {}
+                Err(ProposalError::Log(error)) => tracing::debug!(%error, ?command, "not proposed"),
+                Err(error) => tracing::warn!(%error, ?command, "not accepted"),
+            }
+            if let Some((task, finished)) = then {
+                let _ = finished.send(task);
+            }
+        });
+    }
+}
+
+fn acknowledged(state: &ReignState, host: &HostName) -> Option<SessionId> {
+    state.announced.get(host).filter(|announced| announced.acknowledged).map(|announced| announced.session)
+}

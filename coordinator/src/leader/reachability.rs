@@ -1,0 +1,115 @@
+//! Which hosts the coordinators reach. One coordinator's broken uplink never decides anything: a verdict needs a majority.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use baton_log::Log;
+use baton_model::ids::HostName;
+use baton_platform::{address::Address, tls::Connector};
+use baton_proto::v1::{ReachedRequest, coordinators_client::CoordinatorsClient};
+use futures::future::join_all;
+use tonic::transport::Channel;
+
+use crate::{replica::Replica, sessions::Sessions};
+
+/// How long another coordinator may take to say whom it reaches.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks every coordinator whom it has on the line. A cheap handle.
+#[derive(Clone)]
+pub struct Reachability {
+    log: Log<Replica>,
+    sessions: Sessions,
+    itself: String,
+    peers: BTreeMap<String, Channel>,
+}
+
+/// Who said what, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Coordinator → the hosts it has a session with. Those that did not answer are not here.
+    pub answers: BTreeMap<String, BTreeSet<HostName>>,
+    /// Votes in the cluster.
+    pub coordinators: usize,
+}
+
+impl Survey {
+    pub fn reached_by(&self, host: &HostName) -> Vec<String> {
+        self.answers.iter().filter(|(_, hosts)| hosts.contains(host)).map(|(name, _)| name.clone()).collect()
+    }
+
+    pub fn not_reached_by(&self, host: &HostName) -> Vec<String> {
+        self.answers.iter().filter(|(_, hosts)| !hosts.contains(host)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A majority of all coordinators answered and has no session with the host; then who they are.
+    pub fn unreachable(&self, host: &HostName) -> Option<Vec<String>> {
+        let without = self.not_reached_by(host);
+        (without.len() > self.coordinators / 2).then_some(without)
+    }
+}
+
+impl Reachability {
+    pub fn new(
+        log: Log<Replica>,
+        sessions: Sessions,
+        itself: String,
+        peers: &BTreeMap<String, Address>,
+        connector: &Connector,
+    ) -> Self {
+        let peers = peers
+            .iter()
+            .filter(|(name, _)| **name != itself)
+            .map(|(name, address)| (name.clone(), connector.channel(address)))
+            .collect();
+        Self { log, sessions, itself, peers }
+    }
+
+    pub async fn survey(&self) -> Survey {
+        let asked = self.peers.iter().map(|(name, channel)| async move {
+            let mut client = CoordinatorsClient::new(channel.clone());
+            let mut request = tonic::Request::new(ReachedRequest {});
+            request.set_timeout(PATIENCE);
+            match tokio::time::timeout(PATIENCE, client.reached(request)).await {
+                Ok(Ok(reply)) => {
+                    let hosts =
+                        reply.into_inner().hosts.into_iter().filter_map(|host| HostName::new(host).ok()).collect();
+                    Some((name.clone(), hosts))
+                }
+                Ok(Err(status)) => {
+                    tracing::debug!(coordinator = name, %status, "did not say whom it reaches");
+                    None
+                }
+                Err(_) => None,
+            }
+        });
+        let mut answers: BTreeMap<String, BTreeSet<HostName>> = join_all(asked).await.into_iter().flatten().collect();
+        answers.insert(self.itself.clone(), self.sessions.hosts().into_iter().collect());
+        let coordinators = self.log.status().members.values().filter(|member| member.voter).count();
+        Survey { answers, coordinators }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn survey(answers: &[(&str, &[&str])], coordinators: usize) -> Survey {
+        let host = |name: &&str| HostName::new(*name).expect("a host's name");
+        let answers =
+            answers.iter().map(|(name, hosts)| ((*name).to_owned(), hosts.iter().map(host).collect())).collect();
+        Survey { answers, coordinators }
+    }
+
+    #[test]
+    fn one_coordinators_broken_uplink_is_no_verdict() {
+        let host = HostName::new("db1").expect("a host's name");
+        assert_eq!(survey(&[("c1", &[]), ("c2", &["db1"]), ("c3", &["db1"])], 3).unreachable(&host), None);
+        // The others do not answer: one voice of three is no majority.
+        assert_eq!(survey(&[("c1", &[])], 3).unreachable(&host), None);
+        let agreed = survey(&[("c1", &[]), ("c2", &[]), ("c3", &["db1"])], 3).unreachable(&host);
+        assert_eq!(agreed, Some(vec!["c1".to_owned(), "c2".to_owned()]));
+    }
+}

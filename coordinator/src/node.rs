@@ -1,0 +1,166 @@
+//! A coordinator put together: log, sessions, leader's duties and services on one port.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use baton_log::{Log, Node, Options, Storage};
+use baton_model::time::Span;
+use baton_platform::{
+    address::Address,
+    clock::Clock,
+    identity::{Identity, require_coordinator},
+    listen::Listen,
+    tls::{AcceptOptions, Connector, Incoming, ReloadableTls},
+};
+use baton_proto::v1::{
+    agent_sessions_server::AgentSessionsServer, coordinators_server::CoordinatorsServer,
+    operator_server::OperatorServer,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{agent::AgentApi, operator::OperatorApi, peer::PeerApi},
+    config::Config,
+    leader::{Dispatcher, Reachability},
+    proposer::Proposer,
+    replica::Replica,
+    sessions::Sessions,
+};
+
+/// Largest message from an agent or operator: many files of an `apply`, one report.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How often the identity's files are looked at for a renewal.
+const RELOAD_EVERY: Duration = Duration::from_secs(10);
+
+/// What the world gives: injected, so that the same node runs in a simulation.
+pub struct World<L: Listen> {
+    pub clock: Arc<dyn Clock>,
+    pub tls: Arc<ReloadableTls>,
+    pub connector: Connector,
+    pub listener: L,
+    pub storage: Storage,
+}
+
+/// Storage of a configuration: one redb file.
+pub fn storage(data: &Path) -> Result<Storage> {
+    std::fs::create_dir_all(data).with_context(|| format!("make the data folder {}", data.display()))?;
+    Ok(Storage::file(data.join("log.redb")))
+}
+
+/// Runs until `stop`; then hands leadership over, ends the sessions and closes the log.
+pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, stop: CancellationToken) -> Result<()> {
+    let name = match world.tls.identity() {
+        Identity::Coordinator { name, .. } => name.as_str().to_owned(),
+        other => bail!(
+            "BTN-0304 the certificate in {} is not a coordinator's but names {other:?}. Make one with \"baton ca coordinator\".",
+            config.identity.display()
+        ),
+    };
+    let members = members(&config)?;
+    match members.get(&config.id) {
+        Some(member) if member.name == name => {}
+        Some(member) => bail!(
+            "BTN-0160 member {} is called {} in the configuration, and the certificate says {name}. Use the right identity folder or number.",
+            config.id,
+            member.name
+        ),
+        None => bail!(
+            "BTN-0161 member {} is not among the configured members {:?}. Add it under [members].",
+            config.id,
+            members.keys().collect::<Vec<_>>()
+        ),
+    }
+    let mut options = Options::new(config.id, &name);
+    options.cluster = config.cluster.clone();
+    options.heartbeat_ms = config.raft.heartbeat_ms;
+    options.election_min_ms = config.raft.election_min_ms;
+    options.election_max_ms = config.raft.election_max_ms;
+    options.snapshot_every = config.raft.snapshot_every;
+    let peers = {
+        let connector = world.connector.clone();
+        move |_: u64, node: &Node| {
+            let address: Address = node.address.parse().map_err(|error| format!("{error}"))?;
+            Ok(connector.channel(&address))
+        }
+    };
+    let log = Log::open(options, world.storage, Replica::default(), peers).await.context("open the log")?;
+    if bootstrap {
+        match log.initialize(members.clone()).await {
+            Ok(()) => tracing::info!(cluster = config.cluster, members = members.len(), "cluster made"),
+            Err(baton_log::Error::AlreadyInitialized) => tracing::info!("--bootstrap: the cluster exists already"),
+            Err(error) => return Err(error).context("make the cluster"),
+        }
+    }
+    let proposer = Proposer::new(log.clone(), world.clock.clone(), name.clone());
+    let (sessions, events) = Sessions::new();
+    let addresses = members
+        .values()
+        .map(|node| {
+            Ok((node.name.clone(), node.address.parse::<Address>().map_err(|error| anyhow::anyhow!("{error}"))?))
+        })
+        .collect::<Result<BTreeMap<_, _>>>()?;
+    let reachability = Reachability::new(log.clone(), sessions.clone(), name.clone(), &addresses, &world.connector);
+    let dispatcher = Dispatcher::new(
+        log.clone(),
+        proposer.clone(),
+        sessions.clone(),
+        events,
+        reachability.clone(),
+        Span(config.delivery.unreachable_after_ms),
+    );
+    let background = CancellationToken::new();
+    let dispatching = tokio::spawn(dispatcher.run(background.clone()));
+    tokio::spawn(world.tls.clone().watch(RELOAD_EVERY, background.clone()));
+
+    let accept = AcceptOptions::default();
+    let incoming = Incoming::start(world.listener, world.tls, accept.clone(), stop.clone());
+    if let Some(address) = incoming.local_addr() {
+        tracing::info!(%address, name, "listening");
+    }
+    let agents = AgentApi::new(name, config.delivery.heartbeat_ms, log.clone(), proposer.clone(), sessions.clone());
+    let operators = OperatorApi { log: log.clone(), proposer, sessions: sessions.clone(), reachability };
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(baton_proto::DESCRIPTORS)
+        .build_v1()
+        .context("offer reflection")?;
+    let authorize =
+        Arc::new(|request: &tonic::Request<()>| require_coordinator(request).map(drop).map_err(tonic::Status::from));
+    let server = accept
+        .server()
+        .add_service(log.raft_service(authorize))
+        .add_service(CoordinatorsServer::new(PeerApi { sessions: sessions.clone() }))
+        .add_service(AgentSessionsServer::new(agents).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(
+            OperatorServer::new(operators)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(health)
+        .add_service(reflection);
+    let closing = {
+        let (log, sessions, stop) = (log.clone(), sessions.clone(), stop.clone());
+        async move {
+            stop.cancelled().await;
+            // Leadership first, so that another coordinator is in charge before the agents leave this one.
+            log.shutdown().await;
+            sessions.end_all();
+        }
+    };
+    server.serve_with_incoming_shutdown(incoming, closing).await.context("serve")?;
+    background.cancel();
+    let _ = dispatching.await;
+    Ok(())
+}
+
+fn members(config: &Config) -> Result<BTreeMap<u64, Node>> {
+    config
+        .members
+        .iter()
+        .map(|(id, member)| {
+            let id: u64 = id.parse().with_context(|| format!("[members.{id}]: a member's key is its number"))?;
+            Ok((id, Node { name: member.name.clone(), address: member.address.clone() }))
+        })
+        .collect()
+}

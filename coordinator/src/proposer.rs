@@ -1,0 +1,72 @@
+//! The one way to change anything: a command, its author and the moment, into the log.
+
+use std::{sync::Arc, time::Duration};
+
+use baton_engine::{
+    codec,
+    command::{Answer, Command, Proposal},
+};
+use baton_log::{Log, ProposeError};
+use baton_model::{
+    author::{Actor, Author},
+    outcome::Fault,
+    time::Moment,
+};
+use baton_platform::clock::Clock;
+
+use crate::replica::Replica;
+
+/// How long one proposal may take before its outcome is called unknown.
+pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub struct Proposer {
+    log: Log<Replica>,
+    clock: Arc<dyn Clock>,
+    name: String,
+}
+
+/// Why a proposal has no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposalError {
+    #[error(transparent)]
+    Log(#[from] ProposeError),
+    /// Committed, and refused by the engine: nothing changed.
+    #[error("{0}")]
+    Refused(Fault),
+    #[error("the log's answer was not understood: {0}")]
+    Answer(String),
+}
+
+impl Proposer {
+    pub fn new(log: Log<Replica>, clock: Arc<dyn Clock>, name: String) -> Self {
+        Self { log, clock, name }
+    }
+
+    pub fn now(&self) -> Moment {
+        Moment(self.clock.now_unix_ms())
+    }
+
+    /// This coordinator as an author.
+    pub fn itself(&self) -> Actor {
+        Actor::Coordinator(self.name.clone())
+    }
+
+    /// Commits a command and returns the engine's answer. With a `request` id the same wish is answered again, not done
+    /// again, so it may be repeated when the outcome is unknown.
+    pub async fn propose(
+        &self,
+        who: Actor,
+        why: &str,
+        request: Option<String>,
+        command: Command,
+    ) -> Result<Answer, ProposalError> {
+        let author = Author { who, when: self.now(), why: why.to_owned() };
+        let payload = codec::encode_proposal(&Proposal { author, request, command });
+        let proposed = self.log.propose(payload, PROPOSE_TIMEOUT).await?;
+        match codec::decode_answer(&proposed.response).map_err(|error| ProposalError::Answer(error.to_string()))? {
+            Answer::Refused { fault } => Err(ProposalError::Refused(fault)),
+            answer => Ok(answer),
+        }
+    }
+}
