@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
-use openraft::{AsyncRuntime, LinearizerOption, Raft};
+use openraft::{AsyncRuntime, Instant, LinearizerOption, Raft};
 use tokio::sync::watch;
 
 use crate::application::Application;
@@ -84,9 +84,16 @@ impl<A: Application, R: AsyncRuntime> Log<A, R> {
         let raft = Raft::new(options.node_id, config, network, store.clone(), machine.clone())
             .await
             .map_err(|e| Error::Storage(e.to_string()))?;
+        // Answered by openraft's core, so that whoever has the handle sees the node's state and not that of an empty one.
+        raft.is_initialized().await.map_err(Error::from_fatal)?;
         let (sender, leadership) = watch::channel(Leadership::default());
         drop(R::spawn(leadership::watch(raft.clone(), applied_term, sender)));
         Ok(Self { inner: Arc::new(Inner { options, raft, machine, store, leadership }) })
+    }
+
+    /// Whether this node belongs to a cluster: it was initialized, or has heard from a leader.
+    pub async fn is_initialized(&self) -> Result<bool, Error> {
+        self.inner.raft.is_initialized().await.map_err(Error::from_fatal)
     }
 
     /// Makes a cluster of these members, all of them empty. On exactly one of them.
@@ -177,7 +184,7 @@ impl<A: Application, R: AsyncRuntime> Log<A, R> {
         }
         let target = match to {
             Some(id) => id,
-            None => self.furthest_voter().ok_or_else(|| Error::Refused("there is no other voter".to_owned()))?,
+            None => self.furthest_voter().ok_or_else(|| Error::Refused("no other voter answers".to_owned()))?,
         };
         self.inner.raft.trigger().transfer_leader(target).await.map_err(Error::from_fatal)?;
         let moved = leadership.wait_for(|l| l.term > before.term && l.leader_id.is_some());
@@ -192,10 +199,16 @@ impl<A: Application, R: AsyncRuntime> Log<A, R> {
         }
     }
 
+    /// Of the other voters that have just answered a heartbeat, the one that has most of the log. A dead one would take
+    /// the leadership nowhere, and stopping the last nodes of a cluster must not wait for nodes that are gone.
     fn furthest_voter(&self) -> Option<u64> {
-        let status = self.status();
-        let others = status.members.iter().filter(|(id, member)| member.voter && **id != status.node_id);
-        others.max_by_key(|(_, member)| member.matched).map(|(id, _)| *id)
+        let alive = Duration::from_millis(2 * self.inner.options.election_max_ms);
+        let metrics = self.inner.raft.metrics().borrow_watched().clone();
+        let heartbeats = metrics.heartbeat?;
+        let answers = |id: &u64| heartbeats.get(id).copied().flatten().is_some_and(|at| at.elapsed() < alive);
+        let replication = metrics.replication?;
+        let others = metrics.membership_config.voter_ids().filter(|id| *id != metrics.id && answers(id));
+        others.max_by_key(|id| replication.get(id).copied().flatten())
     }
 
     /// Stops this node: hands over the leadership if it has it, writes what is queued, and lets go of the file. Proposals that

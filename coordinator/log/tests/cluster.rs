@@ -231,6 +231,22 @@ fn a_graceful_stop_hands_the_leadership_over() {
 }
 
 #[test]
+fn a_graceful_restart_of_all_nodes_keeps_everything() {
+    let mut cluster = Cluster::of(3, |_| {});
+    for i in 0..20u8 {
+        cluster.propose(&[i]);
+    }
+    for member in &mut cluster.members {
+        member.stop();
+    }
+    cluster.start_all();
+    let leader = cluster.leader();
+    block_on(leader.log().read_index()).expect("the leader reads");
+    let there: Vec<Vec<u8>> = leader.log().with(|l| l.lines.iter().map(|(_, p)| p.clone()).collect());
+    assert_eq!(there, (0..20u8).map(|i| vec![i]).collect::<Vec<_>>());
+}
+
+#[test]
 fn leadership_moves_to_the_node_that_is_asked_for() {
     let cluster = Cluster::of(3, |_| {});
     cluster.propose(b"something");
