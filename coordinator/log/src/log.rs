@@ -137,7 +137,8 @@ impl<A: Application, R: AsyncRuntime> Log<A, R> {
         }
     }
 
-    /// Looks at the state. Be short: entries wait meanwhile.
+    /// Looks at the state. Be short: entries wait meanwhile. Panics if the application panicked: nobody may act on what
+    /// it left behind.
     pub fn with<T>(&self, f: impl FnOnce(&A) -> T) -> T {
         self.inner.machine.with(f)
     }

@@ -5,12 +5,13 @@
 //! never hold its lock across an await.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::AsyncRuntime;
-use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use tokio::sync::watch;
 
 use crate::application::{Application, AppliedEntry};
@@ -78,7 +79,7 @@ impl<A: Application> Machine<A> {
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State<A>> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().expect("the application did not panic while it changed its state")
     }
 
     fn announce(&self, applied: Option<LogId>) {
@@ -87,6 +88,33 @@ impl<A: Application> Machine<A> {
         let term = *applied.committed_leader_id();
         self.applied_term.send_if_modified(|t| std::mem::replace(t, *term) != *term);
     }
+}
+
+/// What a chunk of entries did: how far the state is, who is to be answered what, and what ended it early.
+type Applied<R> = (Option<LogId>, Vec<(ApplyResponder<Types<R>>, Vec<u8>)>, Option<io::Error>);
+
+impl<A: Application> Machine<A> {
+    /// Applies under one lock. The answers are given afterwards, when the state can be seen.
+    fn apply_chunk<R: AsyncRuntime>(&self, chunk: Vec<io::Result<EntryResponder<Types<R>>>>) -> Applied<R> {
+        let mut answers = Vec::with_capacity(chunk.len());
+        let mut state = self.write();
+        for entry in chunk {
+            match entry {
+                Ok((entry, responder)) => {
+                    let answer = state.apply(entry.log_id, entry.payload);
+                    answers.extend(responder.map(|r| (r, answer)));
+                }
+                Err(e) => return (state.applied, answers, Some(e)),
+            }
+        }
+        (state.applied, answers, None)
+    }
+}
+
+/// openraft does not notice a state machine that panicked and would lead on without one. As an error it stops the node.
+/// The lock stays poisoned, so that nobody looks at what is left.
+fn unwinding<T>(what: &str, f: impl FnOnce() -> T) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|_| io::Error::other(format!("the application panicked in {what}")))
 }
 
 impl<A: Application, R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<A> {
@@ -104,24 +132,7 @@ impl<A: Application, R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<A> 
     {
         let mut chunks = entries.ready_chunks(APPLY_CHUNK);
         while let Some(chunk) = chunks.next().await {
-            let mut answers = Vec::with_capacity(chunk.len());
-            let mut failure = None;
-            let applied = {
-                let mut state = self.write();
-                for entry in chunk {
-                    match entry {
-                        Ok((entry, responder)) => {
-                            let answer = state.apply(entry.log_id, entry.payload);
-                            answers.extend(responder.map(|r| (r, answer)));
-                        }
-                        Err(e) => {
-                            failure = Some(e);
-                            break;
-                        }
-                    }
-                }
-                state.applied
-            };
+            let (applied, answers, failure) = unwinding("apply", || self.apply_chunk(chunk))?;
             self.announce(applied);
             for (responder, answer) in answers {
                 responder.send(answer);
@@ -140,12 +151,13 @@ impl<A: Application, R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<A> 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
         // Durable first: once the state shows it, openraft may purge the log below it.
         self.store.save_snapshot(meta, &snapshot).await?;
-        {
+        unwinding("restore", || {
             let mut state = self.write();
             state.application.restore(&snapshot).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
             state.applied = meta.last_log_id;
             state.membership = meta.last_membership.clone();
-        }
+            io::Result::Ok(())
+        })??;
         self.announce(meta.last_log_id);
         Ok(())
     }
@@ -177,11 +189,11 @@ impl<A: Application, R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Machine<
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let (meta, snapshot) = {
+        let (meta, snapshot) = unwinding("snapshot", || {
             let state = self.read();
             let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() };
             (meta, Bytes::from(state.application.snapshot()))
-        };
+        })?;
         self.store.save_snapshot(&meta, &snapshot).await?;
         Ok(Snapshot { meta, snapshot })
     }

@@ -118,7 +118,7 @@ impl Committer {
         })?;
         let mut memory = self.medium.memory();
         if let Some(end) = effect.durable_end {
-            memory.tail.set_durable(end);
+            memory.tail.evict(end);
         }
         if let Some(snapshot) = effect.snapshot {
             memory.snapshot = Some(snapshot);
@@ -130,6 +130,7 @@ impl Committer {
 /// What a batch changes in memory once it is durable.
 #[derive(Default)]
 struct Effect {
+    /// Entries below this index are on disk.
     durable_end: Option<u64>,
     snapshot: Option<SnapshotRecord>,
 }
@@ -148,7 +149,7 @@ fn apply(transaction: &WriteTransaction, change: &Change, effect: &mut Effect) -
         }
         Change::Truncate(end) => {
             transaction.open_table(ENTRIES)?.retain_in(*end.., |_, _| false)?;
-            effect.durable_end = Some(*end);
+            // Nothing is appended before this is durable, so there is nothing that it could make look durable.
         }
         Change::Purge(log_id) => {
             transaction.open_table(ENTRIES)?.retain_in(..=log_id.index, |_, _| false)?;

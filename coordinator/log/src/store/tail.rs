@@ -16,14 +16,12 @@ pub(super) struct Tail {
     entries: VecDeque<Entry>,
     bytes: usize,
     bytes_max: usize,
-    /// Entries below this index are on disk.
-    durable_end: u64,
 }
 
 impl Tail {
-    /// An empty tail of a log that ends before `end`, all of it durable.
+    /// An empty tail of a log that ends before `end` and is all on disk.
     pub(super) fn new(end: u64, bytes_max: usize) -> Self {
-        Self { start: end, entries: VecDeque::new(), bytes: 0, bytes_max, durable_end: end }
+        Self { start: end, entries: VecDeque::new(), bytes: 0, bytes_max }
     }
 
     pub(super) fn start(&self) -> u64 {
@@ -80,10 +78,9 @@ impl Tail {
         }
     }
 
-    /// The disk now has everything below `end`, and nothing else.
-    pub(super) fn set_durable(&mut self, end: u64) {
-        self.durable_end = end;
-        while self.bytes > self.bytes_max && self.start < self.durable_end {
+    /// The disk has everything below `durable_end`: lets go of the oldest of it if there is too much.
+    pub(super) fn evict(&mut self, durable_end: u64) {
+        while self.bytes > self.bytes_max && self.start < durable_end {
             let Some(entry) = self.entries.pop_front() else { break };
             self.bytes -= weight(&entry);
             self.start += 1;
