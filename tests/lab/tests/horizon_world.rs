@@ -219,6 +219,19 @@ async fn services_follow_the_database_that_takes_writes() {
     world.thaw(a).unwrap();
     assert!(verification::accepts_writes(&fdb(a)).await.unwrap());
 
+    // A client that follows a file; what it writes last does not arrive at B, because A's slons are stuck.
+    let told = directory.path().join("primary");
+    std::fs::write(&told, a.server().to_string()).unwrap();
+    let ledger = Ledger::open(&directory.path().join("ledger")).unwrap();
+    let primary = writer::in_file(&told, world.application(a, Database::Fdb));
+    let writer = Writer::start(&ledger, Target { primary, ..target(&world, Organization::Provider, Database::Fdb) });
+    until("20 commits", async || writer.tally().acknowledged >= 20).await;
+    for id in slons(a) {
+        processes::signal(id, Signal::STOP);
+    }
+    let before = writer.tally().acknowledged;
+    until("20 more commits", async || writer.tally().acknowledged >= before + 20).await;
+
     world.crash(a, &[]).unwrap();
     let down = baton_lab::horizon::application::ask(b.health(Service::DtService)).await.unwrap();
     assert_eq!(down.0, 503, "{}", down.1);
@@ -246,6 +259,21 @@ async fn services_follow_the_database_that_takes_writes() {
     let says = world.ready(b, Service::DtService, WITHIN).await.unwrap();
     assert!(says.contains(&b.server().to_string()), "{says}");
     assert_eq!(av_setup(Some(&right)).0, Some(0));
+    let before = writer.tally().acknowledged;
+    std::fs::write(&told, b.server().to_string()).unwrap();
+    until("20 commits on B", async || writer.tally().acknowledged >= before + 20).await;
+    writer.stop().await.unwrap();
+    let entries = ledger.entries().unwrap();
+    let outages = ledger::outages(&entries, "Provider/fdb", 500);
+    assert!(outages.iter().any(|outage| (outage.from, outage.to) == (a.server(), b.server())), "{outages:?}");
+    let on_b = ledger::compare(&entries, "Provider/fdb", &fdb(b)).await.unwrap();
+    assert!(
+        on_b.missing.len() >= 10 && on_b.missing.iter().all(|lost| lost.server == a.server()),
+        "{}",
+        on_b.summary()
+    );
+    // The sequence trap: nobody moved B's sequences ahead, so it gives out the numbers of lost rows again.
+    assert!(!on_b.reused_ids.is_empty(), "{}", on_b.summary());
     let runs = world.effects(b).unwrap().into_iter().filter(|effect| effect.what == "av-setup" && effect.verb == "run");
     assert_eq!(runs.count(), 1);
 
@@ -286,6 +314,12 @@ async fn a_replication_that_only_looks_right_is_found_out() {
     assert!(findings().await.contains("the subscriber is Contradictory"), "{}", findings().await);
     two.run("close", "alter table session enable trigger _slony_denyaccess").await.unwrap();
 
+    // The subscriber itself does not call its subscription active; the origin goes on doing so.
+    let activate = |state: bool| format!("update _slony.sl_subscribe set sub_active = {state}");
+    two.run("deactivate", &activate(false)).await.unwrap();
+    assert!(findings().await.contains("no active subscription"), "{}", findings().await);
+    two.run("activate", &activate(true)).await.unwrap();
+
     // A table and its sequence that nobody added to the set.
     let new = "create table forgotten(id serial primary key)";
     one.run("add a table", new).await.unwrap();
@@ -323,6 +357,17 @@ async fn predecessor() {
     std::future::pending::<()>().await;
 }
 
+/// Sweeps whatever the tried labs have left, also when a test fails in the middle.
+struct Swept(PathBuf);
+
+impl Drop for Swept {
+    fn drop(&mut self) {
+        if let Err(error) = registry::sweep(&self.0) {
+            eprintln!("could not sweep: {error}");
+        }
+    }
+}
+
 fn start_predecessor(directory: &Path) -> std::process::Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "predecessor", "--ignored", "--nocapture"])
@@ -339,6 +384,7 @@ fn start_predecessor(directory: &Path) -> std::process::Child {
 async fn a_world_ends_with_its_lab_and_a_successor_sweeps_the_rest() {
     let directory = directory();
     let path = directory.path().join("world/processes");
+    let _swept = Swept(path.clone());
 
     // Killed, the lab cannot clean up; its keeper does.
     let mut lab = start_predecessor(directory.path());
