@@ -11,6 +11,15 @@ use baton_model::{
 use serde_json::Value;
 
 pub mod context;
+pub mod exec;
+pub mod file;
+pub mod process;
+pub mod service;
+pub mod slony;
+pub mod sql;
+#[cfg(test)]
+mod trial;
+pub mod wait;
 
 pub use context::{AttachmentFile, Context, ContextOptions, Note};
 
@@ -69,50 +78,46 @@ pub enum Failure {
 pub fn bind(action: &Action) -> Result<Box<dyn Perform>, Fault> {
     match action {
         // service: action/service.rs
-        Action::ServiceStart(_)
-        | Action::ServiceStop(_)
-        | Action::ServiceRestart(_)
-        | Action::ServiceRunning(_)
-        | Action::ServiceStopped(_) => missing(action),
+        Action::ServiceStart(params) => service::bind::start(params),
+        Action::ServiceStop(params) => service::bind::stop(params),
+        Action::ServiceRestart(params) => service::bind::restart(params),
+        Action::ServiceRunning(params) => service::bind::running(params),
+        Action::ServiceStopped(params) => service::bind::stopped(params),
         // process: action/process.rs
-        Action::ProcessStop(_) | Action::ProcessRunning(_) => missing(action),
+        Action::ProcessStop(params) => process::bind::stop(params),
+        Action::ProcessRunning(params) => process::bind::running(params),
         // file: action/file.rs
-        Action::FileProperties(_)
-        | Action::FileLine(_)
-        | Action::FileReplace(_)
-        | Action::FileTemplate(_)
-        | Action::FileCopy(_)
-        | Action::FileBackup(_)
-        | Action::FileRestore(_) => missing(action),
+        Action::FileProperties(params) => file::bind::properties(params),
+        Action::FileLine(params) => file::bind::line(params),
+        Action::FileReplace(params) => file::bind::replace(params),
+        Action::FileTemplate(params) => file::bind::template(params),
+        Action::FileCopy(params) => file::bind::copy(params),
+        Action::FileBackup(params) => file::bind::backup(params),
+        Action::FileRestore(params) => file::bind::restore(params),
         // exec: action/exec.rs
-        Action::ExecRun(_) => missing(action),
+        Action::ExecRun(params) => exec::bind(params),
         // sql: action/sql.rs
-        Action::SqlExec(_) | Action::SqlQuery(_) => missing(action),
+        Action::SqlExec(params) => Ok(Box::new(params.clone())),
+        Action::SqlQuery(params) => Ok(Box::new(params.clone())),
         // slony: action/slony.rs
-        Action::SlonyState(_)
-        | Action::SlonyEvidence(_)
-        | Action::SlonyAdvanceSequences(_)
-        | Action::SlonyDrop(_)
-        | Action::SlonyStart(_)
-        | Action::SlonyStop(_)
-        | Action::SlonyInit(_)
-        | Action::SlonyJoin(_)
-        | Action::SlonySubscribe(_)
-        | Action::SlonyCaughtUp(_)
-        | Action::SlonyMoveSet(_)
-        | Action::SlonyFailover(_)
-        | Action::SlonyOrigin(_)
-        | Action::SlonyVerify(_)
-        | Action::SlonyLostRows(_) => missing(action),
+        Action::SlonyState(params) => Ok(Box::new(params.clone())),
+        Action::SlonyEvidence(params) => Ok(Box::new(params.clone())),
+        Action::SlonyAdvanceSequences(params) => Ok(Box::new(params.clone())),
+        Action::SlonyDrop(params) => Ok(Box::new(params.clone())),
+        Action::SlonyStart(params) => Ok(Box::new(params.clone())),
+        Action::SlonyStop(params) => Ok(Box::new(params.clone())),
+        Action::SlonyInit(params) => Ok(Box::new(params.clone())),
+        Action::SlonyJoin(params) => Ok(Box::new(params.clone())),
+        Action::SlonySubscribe(params) => Ok(Box::new(params.clone())),
+        Action::SlonyCaughtUp(params) => Ok(Box::new(params.clone())),
+        Action::SlonyMoveSet(params) => Ok(Box::new(params.clone())),
+        Action::SlonyFailover(params) => Ok(Box::new(params.clone())),
+        Action::SlonyOrigin(params) => Ok(Box::new(params.clone())),
+        Action::SlonyVerify(params) => Ok(Box::new(params.clone())),
+        Action::SlonyLostRows(params) => Ok(Box::new(params.clone())),
         // wait: action/wait.rs
-        Action::WaitTcp(_) | Action::WaitHttp(_) | Action::WaitUntil(_) => missing(action),
+        Action::WaitTcp(params) => wait::bind::tcp(params),
+        Action::WaitHttp(params) => wait::bind::http(params),
+        Action::WaitUntil(params) => wait::bind::until(params),
     }
-}
-
-fn missing(action: &Action) -> Result<Box<dyn Perform>, Fault> {
-    Err(Fault::new(
-        "BTN-0499",
-        format!("this agent (version {}) cannot do {}", env!("CARGO_PKG_VERSION"), action.name()),
-        "Install a newer agent on this host.",
-    ))
 }

@@ -1,0 +1,177 @@
+//! What to do with what a coordinator says: run, repeat the outcome, refuse, observe first.
+//!
+//! Pure: (ledger, message) → decision, with the lines that must be in the journal before the decision takes effect.
+//! It must never read a clock or look at the host.
+
+use baton_model::{
+    fence::{Fence, Reign},
+    ids::{GroupName, HostName, RunId, TaskId},
+    order::Order,
+    outcome::{Fault, Observation, Report},
+    time::Moment,
+};
+
+use crate::ledger::{Change, Entry, Ledger, Ruler};
+
+/// Tasks that are not forgotten, at most; a coordinator that forgets to forget is refused.
+pub const TASKS_MAX: usize = 4096;
+/// Forgotten ones beside them.
+pub const ENTRIES_MAX: usize = 32 * 1024;
+
+/// What becomes of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Admission {
+    /// New: journal these lines, accept, run.
+    Run(Vec<Change>),
+    /// It is known and goes on; accept again.
+    AlreadyRunning,
+    /// It is known, an effect may have begun, and nothing performs it: the agent was restarted in between.
+    ObserveFirst,
+    /// It has ended: say again how.
+    RepeatOutcome(Report),
+    /// Nothing is done.
+    Refuse { fault: Fault, seen: Fence },
+}
+
+/// `alive`: this process performs the task, or has it in its queue.
+pub fn admit(ledger: &Ledger, from: &str, host: &HostName, order: &Order, alive: bool, now: Moment) -> Admission {
+    let task = &order.task;
+    let Reign { generation, term } = ledger.ruler.reign;
+    let seen = Fence { generation, term, index: ledger.mark(&task.run) };
+    let refuse = |code: &str, message: String, remedy: &str| Admission::Refuse {
+        fault: Fault::new(code, message, remedy),
+        seen,
+    };
+    if task.host != *host {
+        return refuse("BTN-0430", format!("{task} is for host {}, and this is {host}", task.host), "");
+    }
+    if let Err(fault) = obeys(ledger, from, order.fence.reign()) {
+        return Admission::Refuse { fault, seen };
+    }
+    if let Some(entry) = ledger.tasks.get(task) {
+        return match entry {
+            Entry::Finished { report, .. } => Admission::RepeatOutcome(report.clone()),
+            Entry::Forgotten { .. } => {
+                let message = format!("{task} was performed, and its outcome is committed");
+                refuse("BTN-0434", message, "To do it again, retry the step: that is a new attempt.")
+            }
+            Entry::Received { .. } | Entry::Started { .. } if alive => Admission::AlreadyRunning,
+            Entry::Received { .. } | Entry::Started { .. } => Admission::ObserveFirst,
+        };
+    }
+    if let Err(fault) = may_begin(ledger, task, order.fence) {
+        return Admission::Refuse { fault, seen };
+    }
+    if ledger.unforgotten().count() >= TASKS_MAX || ledger.tasks.len() >= ENTRIES_MAX {
+        let message = format!("the journal of {host} is full: {} tasks", ledger.tasks.len());
+        return refuse("BTN-0436", message, "See why the coordinators do not acknowledge outcomes.");
+    }
+    let mut changes = Vec::new();
+    if order.fence.index > ledger.mark(&task.run) {
+        changes.push(Change::Mark(task.run.clone(), order.fence.index));
+    }
+    changes.push(Change::Task(task.clone(), Entry::Received { order: order.clone(), received: now }));
+    Admission::Run(changes)
+}
+
+/// Whether this coordinator, with this reign, is the one that was acknowledged.
+fn obeys(ledger: &Ledger, from: &str, reign: Reign) -> Result<(), Fault> {
+    let seen = &ledger.ruler;
+    if reign < seen.reign {
+        let message = format!("the order is of reign {reign}, and {} of {} has taken over", seen.reign, seen.coordinator);
+        return Err(Fault::new("BTN-0431", message, ""));
+    }
+    if reign > seen.reign || seen.coordinator.is_empty() {
+        let message = format!("reign {reign} was not announced here; acknowledged is {}", seen.reign);
+        return Err(Fault::new("BTN-0432", message, "The coordinator announces its reign before it orders."));
+    }
+    if from != seen.coordinator {
+        let message = format!("reign {reign} was announced by {}, and this order comes from {from}", seen.coordinator);
+        return Err(Fault::new("BTN-0432", message, ""));
+    }
+    Ok(())
+}
+
+/// Whether a task may (still) begin. Asked when it is ordered, and again right before its effect.
+pub fn may_begin(ledger: &Ledger, task: &TaskId, fence: Fence) -> Result<(), Fault> {
+    let floor = ledger.floor(&task.run.group);
+    if task.run.number < floor {
+        let message = format!("{} is over: runs of {} before {floor} are", task.run, task.run.group);
+        return Err(Fault::new("BTN-0433", message, ""));
+    }
+    let mark = ledger.mark(&task.run);
+    if fence.index < mark {
+        let message = format!("the order has index {}, and {} has gone on to {mark}", fence.index, task.run);
+        return Err(Fault::new("BTN-0435", message, ""));
+    }
+    Ok(())
+}
+
+/// A coordinator says that it leads: what must be on disk before that is acknowledged, or why it is not.
+pub fn accede(
+    ledger: &Ledger,
+    from: &str,
+    reign: Reign,
+    marks: &[(RunId, u64)],
+    floors: &[(GroupName, u64)],
+) -> Result<Vec<Change>, Fault> {
+    let seen = &ledger.ruler;
+    let taken = reign == seen.reign && !seen.coordinator.is_empty() && from != seen.coordinator;
+    if reign < seen.reign || taken {
+        let message = format!("{from} announces reign {reign}, and {} of {} was acknowledged", seen.reign, seen.coordinator);
+        return Err(Fault::new("BTN-0431", message, ""));
+    }
+    let mut changes = Vec::new();
+    if reign > seen.reign || seen.coordinator.is_empty() {
+        changes.push(Change::Ruler(Ruler { reign, coordinator: from.to_owned() }));
+    }
+    let higher = |(run, index): &&(RunId, u64)| *index > ledger.mark(run);
+    changes.extend(marks.iter().filter(higher).map(|(run, index)| Change::Mark(run.clone(), *index)));
+    let higher = |(group, number): &&(GroupName, u64)| *number > ledger.floor(group);
+    changes.extend(floors.iter().filter(higher).map(|(group, number)| Change::Floor(group.clone(), *number)));
+    Ok(changes)
+}
+
+/// The fence of one run is raised. Tasks of the run with a lower index must end before that is acknowledged.
+pub fn raise(ledger: &Ledger, from: &str, run: &RunId, fence: Fence) -> Result<Vec<Change>, Fault> {
+    obeys(ledger, from, fence.reign())?;
+    let higher = fence.index > ledger.mark(run);
+    Ok(higher.then(|| Change::Mark(run.clone(), fence.index)).into_iter().collect())
+}
+
+/// The outcome is committed. Nothing is forgotten before it is finished, nor for anybody but the ruler.
+pub fn forget(ledger: &Ledger, from: &str, task: &TaskId) -> Vec<Change> {
+    match ledger.tasks.get(task) {
+        Some(Entry::Finished { order, .. }) if from == ledger.ruler.coordinator => {
+            vec![Change::Task(task.clone(), Entry::Forgotten { fence: order.fence })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What to do with a task that was started before a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// It is done.
+    InPlace,
+    /// Act again.
+    Act,
+    /// It is not done, and its time is over or its fence was raised.
+    NotDone,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// `may_act`: its fence is still good and its time is not over.
+pub fn recover(observation: &Observation, repeatable: bool, may_act: bool) -> Recovery {
+    match (observation, repeatable, may_act) {
+        (Observation::InPlace { .. }, _, _) => Recovery::InPlace,
+        // Where nothing can be observed, `repeatable` is the runbook's author's own word that twice does no harm.
+        (Observation::Differs { .. } | Observation::CannotTell { .. }, true, true) => Recovery::Act,
+        (Observation::Differs { .. }, true, false) => Recovery::NotDone,
+        (Observation::Differs { .. }, false, _) | (Observation::CannotTell { .. }, _, _) => Recovery::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+use std::collections::BTreeMap;
+
+use baton_model::{
+    ids::StepId,
+    outcome::{Outcome, Report},
+    time::Span,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+fn host() -> HostName {
+    HostName::new("db1").expect("a host")
+}
+
+fn task(run: u64, step: u64) -> TaskId {
+    TaskId { run: format!("g-{run}").parse().expect("a run"), step: StepId(step.to_string()), host: host(), attempt: 1 }
+}
+
+fn order(task: TaskId, (generation, term, index): (u64, u64, u64)) -> Order {
+    let fence = Fence { generation, term, index };
+    Order { task, fence, action: "exec.run".into(), params: serde_json::Value::Null, timeout: Span::from_secs(1) }
+}
+
+fn report() -> Report {
+    Report {
+        outcome: Outcome::Changed,
+        summary: "done".into(),
+        fault: None,
+        output: Default::default(),
+        data: Default::default(),
+        attachments: Vec::new(),
+        started: Moment(1),
+        ended: Moment(2),
+    }
+}
+
+fn commit(ledger: &mut Ledger, changes: Vec<Change>) {
+    changes.into_iter().for_each(|change| ledger.apply(change));
+    let superfluous = ledger.superfluous();
+    superfluous.into_iter().for_each(|change| ledger.apply(change));
+}
+
+/// Reign 1.5 of c1; run g-3 is at index 10; runs before g-3 are over.
+fn ledger() -> Ledger {
+    let mut ledger = Ledger::default();
+    let reign = Reign { generation: 1, term: 5 };
+    let (run, group) = ("g-3".parse().expect("a run"), "g".parse().expect("a group"));
+    let changes = accede(&ledger, "c1", reign, &[(run, 10)], &[(group, 3)]).expect("the first reign");
+    commit(&mut ledger, changes);
+    ledger
+}
+
+fn verdict(ledger: &Ledger, from: &str, order: &Order, alive: bool) -> String {
+    match admit(ledger, from, &host(), order, alive, Moment(7)) {
+        Admission::Run(_) => "run".into(),
+        Admission::AlreadyRunning => "already".into(),
+        Admission::ObserveFirst => "observe".into(),
+        Admission::RepeatOutcome(_) => "repeat".into(),
+        Admission::Refuse { fault, seen } => {
+            assert_eq!(seen.reign(), ledger.ruler.reign);
+            fault.code
+        }
+    }
+}
+
+#[test]
+fn an_order_is_admitted_only_under_the_acknowledged_reign_at_or_above_mark_and_floor() {
+    let cases = [
+        ("c1", (1, 5, 10), 3, "run"),
+        ("c1", (1, 5, 11), 3, "run"),
+        ("c1", (1, 5, 9), 3, "BTN-0435"),
+        ("c1", (1, 4, 11), 3, "BTN-0431"),
+        ("c1", (0, 9, 11), 3, "BTN-0431"),
+        ("c1", (1, 6, 11), 3, "BTN-0432"),
+        ("c1", (2, 1, 11), 3, "BTN-0432"),
+        ("c2", (1, 5, 11), 3, "BTN-0432"),
+        ("c1", (1, 5, 11), 2, "BTN-0433"),
+        ("c1", (1, 5, 0), 4, "run"),
+    ];
+    for (from, fence, run, expected) in cases {
+        assert_eq!(verdict(&ledger(), from, &order(task(run, 1), fence), false), expected, "{from} {fence:?} g-{run}");
+    }
+    let mut other = order(task(3, 1), (1, 5, 11));
+    other.task.host = HostName::new("db2").expect("a host");
+    assert_eq!(verdict(&ledger(), "c1", &other, false), "BTN-0430");
+    assert_eq!(verdict(&Ledger::default(), "", &order(task(3, 1), (0, 0, 1)), false), "BTN-0432");
+}
+
+#[test]
+fn a_known_task_is_never_begun_again() {
+    let order = order(task(3, 1), (1, 5, 10));
+    let entries = [
+        (Entry::Received { order: order.clone(), received: Moment(0) }, true, "already"),
+        (Entry::Received { order: order.clone(), received: Moment(0) }, false, "observe"),
+        (Entry::Started { order: order.clone(), received: Moment(0), started: Moment(0) }, true, "already"),
+        (Entry::Started { order: order.clone(), received: Moment(0), started: Moment(0) }, false, "observe"),
+        (Entry::Finished { order: order.clone(), report: report() }, false, "repeat"),
+        (Entry::Forgotten { fence: order.fence }, false, "BTN-0434"),
+    ];
+    for (entry, alive, expected) in entries {
+        let mut ledger = ledger();
+        ledger.apply(Change::Task(order.task.clone(), entry.clone()));
+        assert_eq!(verdict(&ledger, "c1", &order, alive), expected, "{entry:?}");
+    }
+}
+
+#[test]
+fn a_higher_index_raises_the_mark_and_a_lower_reign_is_not_acknowledged() {
+    let mut ledger = ledger();
+    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(3, 1), (1, 5, 20)), false, Moment(0)) else {
+        panic!("it is admitted")
+    };
+    commit(&mut ledger, changes);
+    assert_eq!(ledger.mark(&task(3, 1).run), 20);
+    for (from, generation, term, good) in
+        [("c1", 1, 5, true), ("c2", 1, 5, false), ("c1", 1, 4, false), ("c2", 0, 99, false), ("c2", 2, 1, true)]
+    {
+        assert_eq!(accede(&ledger, from, Reign { generation, term }, &[], &[]).is_ok(), good, "{from} {generation}.{term}");
+    }
+    // Nothing sinks, whatever a leader that is behind says.
+    let run = task(3, 1).run;
+    let changes = accede(&ledger, "c1", Reign { generation: 1, term: 6 }, &[(run.clone(), 5)], &[]).expect("a new reign");
+    commit(&mut ledger, changes);
+    assert_eq!(ledger.mark(&run), 20);
+}
+
+#[test]
+fn what_a_crash_left_is_repeated_only_where_that_does_no_harm() {
+    let in_place = || Observation::InPlace { note: String::new() };
+    let differs = || Observation::Differs { change: String::new() };
+    let cannot_tell = || Observation::CannotTell { why: String::new() };
+    for repeatable in [false, true] {
+        for may_act in [false, true] {
+            assert_eq!(recover(&in_place(), repeatable, may_act), Recovery::InPlace);
+        }
+    }
+    assert_eq!(recover(&differs(), true, true), Recovery::Act);
+    assert_eq!(recover(&differs(), true, false), Recovery::NotDone);
+    assert_eq!(recover(&differs(), false, true), Recovery::Unknown);
+    assert_eq!(recover(&differs(), false, false), Recovery::Unknown);
+    assert_eq!(recover(&cannot_tell(), true, true), Recovery::Act);
+    assert_eq!(recover(&cannot_tell(), true, false), Recovery::Unknown);
+    assert_eq!(recover(&cannot_tell(), false, true), Recovery::Unknown);
+}
+
+/// What may happen to an agent, in any order. `term` and `index` are small so that they collide.
+#[derive(Debug, Clone)]
+enum Event {
+    Order { from: u8, term: u64, index: u64, run: u64, step: u64 },
+    Reign { from: u8, term: u64, index: u64, run: u64, floor: u64 },
+    Raise { from: u8, term: u64, index: u64, run: u64 },
+    Begin { pick: usize },
+    Finish { pick: usize },
+    Forget { pick: usize },
+    Crash,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let (from, term, index, run) = (0u8..2, 1u64..5, 0u64..8, 1u64..4);
+    prop_oneof![
+        6 => (from.clone(), term.clone(), index.clone(), run.clone(), 0u64..4)
+            .prop_map(|(from, term, index, run, step)| Event::Order { from, term, index, run, step }),
+        2 => (from.clone(), term.clone(), index.clone(), run.clone(), 0u64..4)
+            .prop_map(|(from, term, index, run, floor)| Event::Reign { from, term, index, run, floor }),
+        1 => (from, term, index, run).prop_map(|(from, term, index, run)| Event::Raise { from, term, index, run }),
+        3 => any::<usize>().prop_map(|pick| Event::Begin { pick }),
+        3 => any::<usize>().prop_map(|pick| Event::Finish { pick }),
+        2 => any::<usize>().prop_map(|pick| Event::Forget { pick }),
+        1 => Just(Event::Crash),
+    ]
+}
+
+/// The agent around the pure decisions, as small as it can be; what it did, as an onlooker sees it.
+#[derive(Default)]
+struct World {
+    ledger: Ledger,
+    alive: Vec<TaskId>,
+    begun: BTreeMap<TaskId, u32>,
+    acknowledged: Option<Reign>,
+    marks: BTreeMap<RunId, u64>,
+    floor: u64,
+    finished_runs: BTreeMap<TaskId, bool>,
+}
+
+impl World {
+    fn step(&mut self, event: Event) -> Result<(), TestCaseError> {
+        let name = |from: u8| format!("c{from}");
+        match event {
+            Event::Order { from, term, index, run, step } => {
+                let order = order(task(run, step), (1, term, index));
+                match admit(&self.ledger, &name(from), &host(), &order, self.alive.contains(&order.task), Moment(0)) {
+                    Admission::Run(changes) => {
+                        prop_assert_eq!(Some(order.fence.reign()), self.acknowledged, "a reign that was not acknowledged");
+                        prop_assert!(index >= self.marks.get(&order.task.run).copied().unwrap_or(0), "older than the mark");
+                        prop_assert!(run >= self.floor, "a run that is over");
+                        prop_assert!(!self.finished_runs.contains_key(&order.task), "performed twice");
+                        commit(&mut self.ledger, changes);
+                        self.marks.entry(order.task.run.clone()).and_modify(|mark| *mark = (*mark).max(index)).or_insert(index);
+                        self.alive.push(order.task);
+                    }
+                    Admission::ObserveFirst => self.alive.push(order.task),
+                    Admission::AlreadyRunning => prop_assert!(self.alive.contains(&order.task)),
+                    Admission::RepeatOutcome(_) => prop_assert!(self.finished_runs.contains_key(&order.task)),
+                    Admission::Refuse { .. } => {}
+                }
+            }
+            Event::Reign { from, term, index, run, floor } => {
+                let (reign, run) = (Reign { generation: 1, term }, task(run, 0).run);
+                let group = run.group.clone();
+                match accede(&self.ledger, &name(from), reign, &[(run.clone(), index)], &[(group, floor)]) {
+                    Ok(changes) => {
+                        prop_assert!(self.acknowledged.is_none_or(|seen| reign >= seen), "a reign sank");
+                        commit(&mut self.ledger, changes);
+                        self.acknowledged = Some(reign);
+                        self.floor = self.floor.max(floor);
+                        let mark = self.marks.entry(run).or_default();
+                        *mark = (*mark).max(index);
+                    }
+                    Err(_) => prop_assert!(self.acknowledged.is_some_and(|seen| reign <= seen)),
+                }
+            }
+            Event::Raise { from, term, index, run } => {
+                let run = task(run, 0).run;
+                if let Ok(changes) = raise(&self.ledger, &name(from), &run, Fence { generation: 1, term, index }) {
+                    prop_assert_eq!(Some(Reign { generation: 1, term }), self.acknowledged);
+                    commit(&mut self.ledger, changes);
+                    let mark = self.marks.entry(run).or_default();
+                    *mark = (*mark).max(index);
+                }
+            }
+            Event::Begin { pick } => {
+                let Some(task) = pick_of(&self.alive, pick) else { return Ok(()) };
+                let Some(Entry::Received { order, received }) = self.ledger.tasks.get(&task).cloned() else { return Ok(()) };
+                if may_begin(&self.ledger, &task, order.fence).is_ok() {
+                    prop_assert!(task.run.number >= self.floor, "began in a run that is over");
+                    prop_assert!(order.fence.index >= self.marks[&task.run], "began below a raised fence");
+                    *self.begun.entry(task.clone()).or_default() += 1;
+                    prop_assert_eq!(self.begun[&task], 1, "begun twice");
+                    commit(&mut self.ledger, vec![Change::Task(task, Entry::Started { order, received, started: Moment(1) })]);
+                }
+            }
+            Event::Finish { pick } => {
+                let Some(task) = pick_of(&self.alive, pick) else { return Ok(()) };
+                let order = self.ledger.tasks.get(&task).and_then(Entry::order).cloned().expect("alive tasks have one");
+                self.alive.retain(|alive| *alive != task);
+                self.finished_runs.insert(task.clone(), true);
+                commit(&mut self.ledger, vec![Change::Task(task, Entry::Finished { order, report: report() })]);
+            }
+            Event::Forget { pick } => {
+                let all: Vec<TaskId> = self.ledger.tasks.keys().cloned().collect();
+                let Some(task) = pick_of(&all, pick) else { return Ok(()) };
+                let ruler = self.ledger.ruler.coordinator.clone();
+                let open = self.ledger.tasks[&task].is_open();
+                let changes = forget(&self.ledger, &ruler, &task);
+                prop_assert!(!open || changes.is_empty(), "an open task was forgotten");
+                commit(&mut self.ledger, changes);
+            }
+            // What is in memory goes; what was committed stays.
+            Event::Crash => self.alive.clear(),
+        }
+        Ok(())
+    }
+}
+
+fn pick_of(from: &[TaskId], pick: usize) -> Option<TaskId> {
+    (!from.is_empty()).then(|| from[pick % from.len()].clone())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_runs_twice_and_nothing_older_than_the_marks_runs(events in prop::collection::vec(event(), 1..80)) {
+        let mut world = World::default();
+        for event in events {
+            world.step(event)?;
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! One performance of one task: guard → observe → journal → act → observe → report.
+//!
+//! Apart because it is what an order means, told in one piece. It must never act before its start is on disk, and never
+//! call a failure what is only not known.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use baton_model::{
+    action::Action,
+    ids::TaskId,
+    order::Order,
+    outcome::{DATA_BYTES_MAX, Fault, Observation, Outcome, Report},
+    time::Moment,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{Options, crash::Point, directories::Directories};
+use crate::{
+    action::{Context, ContextOptions, Effect, Failure, Note, Perform},
+    decide::{self, Recovery},
+    host::program::leftovers,
+    policy::needs,
+};
+
+/// How long an action may take to end after it was told to; then it is given up.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an observation may take that follows an effect, whatever is left of the task's time.
+const OBSERVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a performance asks of the executor.
+pub(super) enum Ask {
+    /// "My effect begins": answered when that is on disk, or with a refusal where the fence has moved.
+    Begin { task: TaskId, answer: oneshot::Sender<Result<(), Fault>> },
+    Progress { task: TaskId, note: Note },
+}
+
+pub(super) struct Attempt {
+    pub order: Order,
+    pub received: Moment,
+    /// An earlier process had started it.
+    pub interrupted: bool,
+    /// Its fence was raised meanwhile: observe, and no more.
+    pub superseded: bool,
+    pub cancel: CancellationToken,
+    pub options: Options,
+    pub directories: Directories,
+    pub asks: mpsc::Sender<Ask>,
+}
+
+/// How it ended, before it is made into a report.
+struct End {
+    outcome: Outcome,
+    summary: String,
+    fault: Option<Fault>,
+    data: serde_json::Value,
+}
+
+impl End {
+    fn good(outcome: Outcome, summary: impl Into<String>) -> Self {
+        Self { outcome, summary: summary.into(), fault: None, data: serde_json::Value::Null }
+    }
+    fn bad(outcome: Outcome, fault: Fault) -> Self {
+        Self { outcome, summary: fault.message.clone(), fault: Some(fault), data: serde_json::Value::Null }
+    }
+}
+
+/// Observes an action that nobody ordered.
+pub(super) async fn dry_run(options: &Options, action: &Action, timeout: Duration) -> Result<Observation, Fault> {
+    let perform = guard(options, action)?;
+    let context = Context::new(ContextOptions {
+        task: None,
+        directory: None,
+        run_directory: None,
+        policy: options.policy.load_full(),
+        secrets: options.secrets.clone(),
+        host: options.host.clone(),
+        timeout,
+        cancel: CancellationToken::new(),
+        progress: None,
+    })
+    .expect("without a directory nothing is opened");
+    let observed = bounded(timeout, perform.observe(&context)).await;
+    observed.map(|observation| clean_observation(&context, observation)).map_err(|fault| clean_fault(&context, fault))
+}
+
+/// The policy, then the parameters.
+fn guard(options: &Options, action: &Action) -> Result<Box<dyn Perform>, Fault> {
+    options.policy.load().check(&needs(action))?;
+    (options.bind)(action)
+}
+
+async fn bounded(
+    patience: Duration,
+    observing: impl Future<Output = Result<Observation, Fault>>,
+) -> Result<Observation, Fault> {
+    tokio::time::timeout(patience, observing).await.unwrap_or_else(|_| {
+        let message = format!("the observation did not end within {patience:?}");
+        Ok(Observation::CannotTell { why: message })
+    })
+}
+
+impl Attempt {
+    pub async fn perform(self) -> Report {
+        let started = self.now();
+        let task = self.order.task.clone();
+        let directory = match self.directories.create(&task) {
+            Ok(directory) => directory,
+            Err(error) => {
+                let end = self.not_possible(Fault::new("BTN-0491", format!("cannot make the task's directory: {error}"), ""));
+                return report(end, None, started, self.now());
+            }
+        };
+        if self.interrupted
+            && let Err(error) = leftovers::end(&directory, &task, STOP_PATIENCE)
+        {
+            let fault = Fault::new("BTN-0492", format!("what {task} had started still runs: {error}"), "End it by hand.");
+            return report(End::bad(Outcome::Unknown, fault), None, started, self.now());
+        }
+        let (progress, notes) = mpsc::channel(16);
+        let context = match self.context(directory, progress) {
+            Ok(context) => context,
+            Err(error) => {
+                let end = self.not_possible(Fault::new("BTN-0491", format!("cannot open the task's output: {error}"), ""));
+                return report(end, None, started, self.now());
+            }
+        };
+        let end = tokio::select! {
+            end = self.work(&context) => end,
+            never = forward(notes, &self.asks, &task) => match never {},
+        };
+        report(end, Some(&context), started, self.now())
+    }
+
+    async fn work(&self, context: &Context) -> End {
+        let action = match Action::parse(&self.order.action, &self.order.params) {
+            Ok(action) => action,
+            Err(error) => {
+                let fault = Fault::new("BTN-0497", error.to_string(), "Install the same version on agents and coordinators.");
+                return self.not_possible(fault);
+            }
+        };
+        let perform = match guard(&self.options, &action) {
+            Ok(perform) => perform,
+            Err(fault) => return self.not_possible(fault),
+        };
+        if perform.only_observes() {
+            return self.check(perform.as_ref(), context).await;
+        }
+        let observed = bounded(self.patience(context), perform.observe(context)).await;
+        let observation = match observed {
+            Ok(observation) => observation,
+            // An effect may have happened before, and this says nothing of it.
+            Err(fault) if self.interrupted => return End::bad(Outcome::Unknown, fault),
+            Err(fault) => return End::bad(refused_or_failed(&fault), fault),
+        };
+        if self.interrupted {
+            let may_act = !self.superseded && !context.is_cancelled();
+            match decide::recover(&observation, perform.repeatable(), may_act) {
+                Recovery::Act => context.output().line("The agent was restarted in the middle of this task; it is done again."),
+                Recovery::InPlace => return interrupted_in_place(&observation),
+                Recovery::NotDone => return End::bad(Outcome::Failed, self.interrupted_fault(&observation)),
+                Recovery::Unknown => return End::bad(Outcome::Unknown, self.interrupted_fault(&observation)),
+            }
+        } else if let Observation::InPlace { note } = &observation {
+            return End::good(Outcome::Unchanged, note);
+        }
+        if let Err(fault) = self.begin(context).await {
+            return End::bad(Outcome::Refused, fault);
+        }
+        self.act(perform.as_ref(), context).await
+    }
+
+    /// Nothing was done by this process; where an earlier one had started, nobody can tell.
+    fn not_possible(&self, fault: Fault) -> End {
+        let outcome = if self.interrupted { Outcome::Unknown } else { refused_or_failed(&fault) };
+        End::bad(outcome, fault)
+    }
+
+    async fn check(&self, perform: &dyn Perform, context: &Context) -> End {
+        match ended_in_time(context, perform.act(context)).await {
+            Some(Ok(effect)) => End { data: effect.data, ..End::good(Outcome::Unchanged, effect.summary) },
+            // A check that was cut off has shown nothing; what it was to show does not hold as far as anybody knows.
+            Some(Err(Failure::Failed(fault) | Failure::Unclear(fault))) => End::bad(refused_or_failed(&fault), fault),
+            None => End::bad(Outcome::Failed, self.stopped_fault(context)),
+        }
+    }
+
+    async fn act(&self, perform: &dyn Perform, context: &Context) -> End {
+        let acted = ended_in_time(context, perform.act(context)).await;
+        self.options.crash.at(Point::Acted);
+        // Whether its time was over when it ended, not when it has been observed.
+        let stopped = context.is_cancelled();
+        if acted.is_none()
+            && let Some(directory) = context.directory()
+            && let Err(error) = leftovers::end(directory, &self.order.task, STOP_PATIENCE)
+        {
+            tracing::warn!(task = %self.order.task, %error, "what the task had started still runs");
+        }
+        let fault = match acted {
+            Some(Ok(effect)) => return self.confirm(perform, context, effect).await,
+            Some(Err(Failure::Failed(fault))) if !stopped => return End::bad(refused_or_failed(&fault), fault),
+            Some(Err(Failure::Unclear(fault))) if !stopped => fault,
+            Some(Err(Failure::Failed(fault) | Failure::Unclear(fault))) => {
+                let mut stop = self.stopped_fault(context);
+                stop.message = format!("{}: {}", stop.message, fault.message);
+                stop
+            }
+            None => self.stopped_fault(context),
+        };
+        match bounded(OBSERVE_PATIENCE, perform.observe(context)).await {
+            Ok(Observation::InPlace { note }) => {
+                End::good(Outcome::Changed, format!("found in place ({note}), although: {}", fault.message))
+            }
+            Ok(Observation::Differs { .. }) => End::bad(Outcome::Failed, fault),
+            Ok(Observation::CannotTell { .. }) | Err(_) => End::bad(Outcome::Unknown, fault),
+        }
+    }
+
+    /// The second observation: an effect counts when it can be seen, or cannot be looked for.
+    async fn confirm(&self, perform: &dyn Perform, context: &Context, effect: Effect) -> End {
+        let outcome = if effect.changed == Some(false) { Outcome::Unchanged } else { Outcome::Changed };
+        match bounded(OBSERVE_PATIENCE, perform.observe(context)).await {
+            Ok(Observation::InPlace { .. } | Observation::CannotTell { .. }) => {
+                End { data: effect.data, ..End::good(outcome, effect.summary) }
+            }
+            Ok(Observation::Differs { change }) => {
+                let message = format!("it was done ({}), and still differs: {change}", effect.summary);
+                End::bad(Outcome::Failed, Fault::new("BTN-0460", message, "See what undoes it on the host."))
+            }
+            Err(fault) => End::bad(Outcome::Unknown, fault),
+        }
+    }
+
+    async fn begin(&self, context: &Context) -> Result<(), Fault> {
+        if context.is_cancelled() {
+            return Err(self.stopped_fault(context));
+        }
+        let (answer, verdict) = oneshot::channel();
+        let gone = || Fault::new("BTN-0493", "the agent is ending", "");
+        self.asks.send(Ask::Begin { task: self.order.task.clone(), answer }).await.map_err(|_| gone())?;
+        verdict.await.map_err(|_| gone())?
+    }
+
+    fn context(&self, directory: PathBuf, progress: mpsc::Sender<Note>) -> std::io::Result<Context> {
+        Context::new(ContextOptions {
+            task: Some(self.order.task.clone()),
+            directory: Some(directory),
+            run_directory: Some(self.directories.of_run(&self.order.task.run)),
+            policy: self.options.policy.load_full(),
+            secrets: self.options.secrets.clone(),
+            host: self.options.host.clone(),
+            timeout: self.time_left(),
+            cancel: self.cancel.clone(),
+            progress: Some(progress),
+        })
+    }
+
+    /// By the wall clock where an earlier process received the order; a clock that was set back gives no more time.
+    fn time_left(&self) -> Duration {
+        let deadline = self.received.plus(self.order.timeout);
+        deadline.since(self.now()).to_std().min(self.order.timeout.to_std())
+    }
+
+    /// An interrupted task whose time is over is still observed.
+    fn patience(&self, context: &Context) -> Duration {
+        if self.interrupted { context.time_left().max(OBSERVE_PATIENCE) } else { context.time_left() }
+    }
+
+    fn stopped_fault(&self, context: &Context) -> Fault {
+        let task = &self.order.task;
+        if context.is_overdue() && !self.cancel.is_cancelled() {
+            let message = format!("{task} did not end within {}", self.order.timeout);
+            Fault::new("BTN-0461", message, "See its output; give the step a longer timeout if it needs one.")
+        } else {
+            Fault::new("BTN-0462", format!("{task} was ended: its fence was raised"), "")
+        }
+    }
+
+    fn interrupted_fault(&self, observation: &Observation) -> Fault {
+        let found = match observation {
+            Observation::Differs { change } => format!("it is not in place: {change}"),
+            Observation::CannotTell { why } => format!("nobody can tell whether it happened: {why}"),
+            Observation::InPlace { note } => note.clone(),
+        };
+        let message = format!("{} was interrupted by the end of the agent; {found}", self.order.task);
+        Fault::new("BTN-0463", message, "Look at the host, then retry or skip the step.")
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.options.clock.now_unix_ms())
+    }
+}
+
+fn interrupted_in_place(observation: &Observation) -> End {
+    let note = match observation {
+        Observation::InPlace { note } => note.as_str(),
+        Observation::Differs { .. } | Observation::CannotTell { .. } => "",
+    };
+    End::good(Outcome::Changed, format!("was interrupted by the end of the agent; found in place: {note}"))
+}
+
+/// What the policy refuses is refused; anything else has failed.
+fn refused_or_failed(fault: &Fault) -> Outcome {
+    let refused = matches!(fault.code.strip_prefix("BTN-04").and_then(|n| n.parse().ok()), Some(0u32..=29));
+    if refused { Outcome::Refused } else { Outcome::Failed }
+}
+
+/// None where it did not end soon after it was told to; it is dropped then.
+async fn ended_in_time(
+    context: &Context,
+    acting: impl Future<Output = Result<Effect, Failure>>,
+) -> Option<Result<Effect, Failure>> {
+    let acting = std::pin::pin!(acting);
+    let patience = async {
+        context.cancelled().await;
+        tokio::time::sleep(STOP_PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        ended = acting => Some(ended),
+        () = patience => None,
+    }
+}
+
+async fn forward(mut notes: mpsc::Receiver<Note>, asks: &mpsc::Sender<Ask>, task: &TaskId) -> std::convert::Infallible {
+    while let Some(note) = notes.recv().await {
+        // A note that finds no room is dropped: the next one says more.
+        let _ = asks.try_send(Ask::Progress { task: task.clone(), note });
+    }
+    std::future::pending().await
+}
+
+fn clean_fault(context: &Context, mut fault: Fault) -> Fault {
+    fault.message = context.redact(&fault.message);
+    fault.remedy = context.redact(&fault.remedy);
+    fault
+}
+
+fn clean_observation(context: &Context, observation: Observation) -> Observation {
+    match observation {
+        Observation::InPlace { note } => Observation::InPlace { note: context.redact(&note) },
+        Observation::Differs { change } => Observation::Differs { change: context.redact(&change) },
+        Observation::CannotTell { why } => Observation::CannotTell { why: context.redact(&why) },
+    }
+}
+
+/// Everything that leaves the host: bounded, and without any secret's value.
+fn report(end: End, context: Option<&Context>, started: Moment, ended: Moment) -> Report {
+    let End { mut outcome, summary, fault, data } = end;
+    let Some(context) = context else {
+        return Report {
+            outcome,
+            summary: line(&summary),
+            fault,
+            output: Default::default(),
+            data: Default::default(),
+            attachments: Vec::new(),
+            started,
+            ended,
+        };
+    };
+    let (output, whole) = context.output().finish();
+    let mut attachments = context.attachments();
+    attachments.extend(whole);
+    let mut data = context.redactor().redact_value(data);
+    let mut fault = fault.map(|fault| clean_fault(context, fault));
+    if data.to_string().len() > DATA_BYTES_MAX {
+        data = serde_json::Value::Null;
+        if outcome.is_success() {
+            // Later steps would go on without what they need; the effect itself is told in the fault.
+            let message = format!("{}; but its data is longer than {DATA_BYTES_MAX} bytes", context.redact(&summary));
+            fault = Some(Fault::new("BTN-0464", message, "Register less."));
+            outcome = Outcome::Failed;
+        }
+    }
+    Report { outcome, summary: line(&context.redact(&summary)), fault, output, data, attachments, started, ended }
+}
+
+/// One line, of a length that the log can keep.
+fn line(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    line.trim().to_owned()
+}

@@ -1,0 +1,132 @@
+//! What the agent knows for certain: the marks below which nothing runs, and its tasks.
+//!
+//! Pure, and the same in memory and in the journal. It must never be changed but by [`Ledger::apply`] of a change that is
+//! on disk already.
+
+use std::collections::BTreeMap;
+
+use baton_model::{
+    fence::{Fence, Reign},
+    ids::{GroupName, RunId, TaskId},
+    order::Order,
+    outcome::Report,
+    time::Moment,
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything in the journal.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ledger {
+    pub ruler: Ruler,
+    /// Per run: the highest index seen.
+    pub marks: BTreeMap<RunId, u64>,
+    /// Per group: runs with a smaller number are over.
+    pub floors: BTreeMap<GroupName, u64>,
+    pub tasks: BTreeMap<TaskId, Entry>,
+}
+
+/// Whose orders are obeyed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ruler {
+    pub reign: Reign,
+    /// The coordinator that announced it: two that claim one reign are never both obeyed.
+    pub coordinator: String,
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// Ordered; no effect has begun.
+    Received { order: Order, received: Moment },
+    /// An effect may have happened.
+    Started { order: Order, received: Moment, started: Moment },
+    /// It has ended; the coordinator may not know yet.
+    Finished { order: Order, report: Report },
+    /// The outcome is committed. What is left refuses a late duplicate until the run's mark or the group's floor does.
+    Forgotten { fence: Fence },
+}
+
+impl Entry {
+    pub fn order(&self) -> Option<&Order> {
+        match self {
+            Entry::Received { order, .. } | Entry::Started { order, .. } | Entry::Finished { order, .. } => Some(order),
+            Entry::Forgotten { .. } => None,
+        }
+    }
+    /// Neither finished nor forgotten.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Entry::Received { .. } | Entry::Started { .. })
+    }
+    fn index(&self) -> u64 {
+        match self {
+            Entry::Forgotten { fence } => fence.index,
+            Entry::Received { order, .. } | Entry::Started { order, .. } | Entry::Finished { order, .. } => {
+                order.fence.index
+            }
+        }
+    }
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    Ruler(Ruler),
+    Mark(RunId, u64),
+    Floor(GroupName, u64),
+    Task(TaskId, Entry),
+    /// A mark or a forgotten task that a floor or a mark has made superfluous.
+    DropMark(RunId),
+    DropTask(TaskId),
+}
+
+impl Ledger {
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Ruler(ruler) => {
+                assert!(ruler.reign >= self.ruler.reign, "a reign never sinks");
+                self.ruler = ruler;
+            }
+            Change::Mark(run, index) => {
+                let mark = self.marks.entry(run).or_default();
+                assert!(index >= *mark, "a mark never sinks");
+                *mark = index;
+            }
+            Change::Floor(group, number) => {
+                let floor = self.floors.entry(group).or_default();
+                assert!(number >= *floor, "a floor never sinks");
+                *floor = number;
+            }
+            Change::Task(task, entry) => {
+                self.tasks.insert(task, entry);
+            }
+            Change::DropMark(run) => {
+                self.marks.remove(&run);
+            }
+            Change::DropTask(task) => {
+                self.tasks.remove(&task);
+            }
+        }
+    }
+
+    pub fn mark(&self, run: &RunId) -> u64 {
+        self.marks.get(run).copied().unwrap_or(0)
+    }
+    pub fn floor(&self, group: &GroupName) -> u64 {
+        self.floors.get(group).copied().unwrap_or(0)
+    }
+    /// Tasks that the coordinator has not acknowledged.
+    pub fn unforgotten(&self) -> impl Iterator<Item = (&TaskId, &Entry)> {
+        self.tasks.iter().filter(|(_, entry)| !matches!(entry, Entry::Forgotten { .. }))
+    }
+    /// What is refused by a floor or a mark anyway, and can go.
+    pub fn superfluous(&self) -> Vec<Change> {
+        let over = |run: &RunId| run.number < self.floor(&run.group);
+        let tasks = self.tasks.iter().filter(|(task, entry)| {
+            matches!(entry, Entry::Forgotten { .. }) && (over(&task.run) || entry.index() < self.mark(&task.run))
+        });
+        let marks = self.marks.keys().filter(|run| over(run) && !self.unforgotten().any(|(task, _)| task.run == **run));
+        let tasks = tasks.map(|(task, _)| Change::DropTask(task.clone()));
+        tasks.chain(marks.map(|run| Change::DropMark(run.clone()))).collect()
+    }
+}

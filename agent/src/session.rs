@@ -1,0 +1,222 @@
+//! The sessions: one to each coordinator, opened by the agent and opened again for ever.
+//!
+//! Apart because a session only carries: it parses what comes, gives it to the executor, and sends what the executor has for
+//! this coordinator. It must never act, and never let one coordinator's slowness hold up another's.
+//!
+//! Who is on the other side: the [`Connector`] ends the handshake with an error unless the server's certificate names
+//! `baton://coordinator/...`; the name that then counts here is `Welcome`'s, from a party that is a coordinator for certain.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use baton_model::{action::Action, outcome::Fault, time::Span};
+use baton_platform::{
+    address::Address,
+    backoff::{Backoff, BackoffOptions},
+    clock::Clock,
+    random::Random,
+    tls::Connector,
+};
+use baton_proto::v1::{
+    self as pb, agent_sessions_client::AgentSessionsClient, from_agent::Message as Up, to_agent::Message as Down,
+};
+use baton_wire::agent as wire;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::executor::{Handle, Request, UP_CAPACITY};
+
+mod files;
+
+/// Beyond it a message is refused by the library: an order's parameters, a reign over many runs.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// How long a coordinator may take for its Welcome.
+const WELCOME_PATIENCE: Duration = Duration::from_secs(10);
+/// A coordinator that answers no heartbeat for this many periods is not there any more.
+const HEARTBEATS_MISSED_MAX: u32 = 5;
+
+/// What all sessions have in common.
+#[derive(Clone)]
+pub struct Options {
+    pub connector: Connector,
+    pub clock: Arc<dyn Clock>,
+    pub random: Random,
+    pub backoff: BackoffOptions,
+    /// The cluster this agent belongs to, as its configuration says; empty where it does not.
+    pub cluster: String,
+    /// Changes with each start of the process.
+    pub boot: String,
+    /// The longest period between heartbeats, whatever a coordinator asks for.
+    pub heartbeat_max: Duration,
+    pub state_directory: PathBuf,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{}", status.message())]
+    Status {
+        #[from]
+        status: tonic::Status,
+    },
+    #[error("the coordinator ended the stream")]
+    Stream,
+    #[error("no {0} came in time")]
+    Silent(&'static str),
+    #[error("the first message was not Welcome")]
+    NotWelcome,
+    #[error(transparent)]
+    Malformed(#[from] wire::Malformed),
+    #[error("it took no more messages")]
+    Slow,
+    #[error("the executor has ended")]
+    Executor,
+}
+
+/// Holds a session to this address until the token is cancelled.
+pub async fn hold(options: Options, address: Address, executor: Handle, stop: CancellationToken) {
+    let mut client = AgentSessionsClient::new(options.connector.channel(&address))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let mut backoff = Backoff::new(options.backoff);
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = once(&options, &mut client, &executor, &mut backoff) => ended,
+        };
+        let wait = backoff.next(&options.random);
+        // Once as a story, then quietly: a coordinator that is down for a day must not fill the log.
+        if backoff.failures() <= 1 {
+            tracing::warn!(%address, reason = %ended, "no session with the coordinator; it is tried again until there is one");
+        } else {
+            tracing::debug!(%address, reason = %ended, ?wait, "no session with the coordinator");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// One session, from Hello to its end.
+async fn once(
+    options: &Options,
+    client: &mut AgentSessionsClient<tonic::transport::Channel>,
+    executor: &Handle,
+    backoff: &mut Backoff,
+) -> Ended {
+    let (up, messages) = mpsc::channel(UP_CAPACITY);
+    let hello = pb::Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot: options.boot.clone(),
+        cluster: options.cluster.clone(),
+    };
+    up.try_send(pb::FromAgent { message: Some(Up::Hello(hello)) }).expect("the channel is new and empty");
+    let opened = async {
+        let mut down = client.session(ReceiverStream::new(messages)).await?.into_inner();
+        match down.message().await?.and_then(|message| message.message) {
+            Some(Down::Welcome(welcome)) => Ok((down, welcome)),
+            _ => Err(Ended::NotWelcome),
+        }
+    };
+    let (down, welcome) = match tokio::time::timeout(WELCOME_PATIENCE, opened).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(ended)) => return ended,
+        Err(_) => return Ended::Silent("Welcome"),
+    };
+    backoff.reset();
+    tracing::info!(coordinator = %welcome.coordinator, "session begun");
+    let session = Session { options, executor, coordinator: welcome.coordinator.clone(), files: files::Files::default() };
+    if !executor.send(Request::Attach { coordinator: welcome.coordinator.clone(), up: up.clone() }).await {
+        return Ended::Executor;
+    }
+    let weak = up.downgrade();
+    let period = Duration::from_millis(welcome.heartbeat_ms.max(50)).min(options.heartbeat_max);
+    // From here on only the executor (and what this session is answering) keeps the channel open: when the executor
+    // drops its end, the session is over.
+    drop(up);
+    let ended = session.carry(down, weak.clone(), period).await;
+    if let Some(up) = weak.upgrade() {
+        executor.send(Request::Detach { coordinator: welcome.coordinator, up }).await;
+    }
+    ended
+}
+
+struct Session<'a> {
+    options: &'a Options,
+    executor: &'a Handle,
+    coordinator: String,
+    files: files::Files,
+}
+
+impl Session<'_> {
+    async fn carry(
+        mut self,
+        mut down: tonic::Streaming<pb::ToAgent>,
+        up: mpsc::WeakSender<pb::FromAgent>,
+        period: Duration,
+    ) -> Ended {
+        let mut beats = tokio::time::interval(period);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut sequence, mut unanswered) = (0u64, 0u32);
+        loop {
+            tokio::select! {
+                _ = beats.tick() => {
+                    if unanswered >= HEARTBEATS_MISSED_MAX {
+                        return Ended::Silent("answer to a heartbeat");
+                    }
+                    let Some(up) = up.upgrade() else { return Ended::Slow };
+                    sequence += 1;
+                    unanswered += 1;
+                    let beat = pb::Heartbeat { sequence, sent_monotonic_ms: self.options.clock.monotonic_ms() };
+                    // Full: the coordinator does not read, and the count will tell.
+                    let _ = up.try_send(pb::FromAgent { message: Some(Up::Heartbeat(beat)) });
+                }
+                message = down.message() => {
+                    let message = match message {
+                        Ok(Some(pb::ToAgent { message: Some(message) })) => message,
+                        // A message of a newer coordinator: nothing that this version could act on.
+                        Ok(Some(pb::ToAgent { message: None })) => continue,
+                        Ok(None) => return Ended::Stream,
+                        Err(status) => return status.into(),
+                    };
+                    // Anything that comes shows that the other side is there.
+                    unanswered = 0;
+                    if let Err(ended) = self.receive(message, &up).await {
+                        return ended;
+                    }
+                }
+                () = self.files.progress() => {}
+            }
+        }
+    }
+
+    async fn receive(&mut self, message: Down, up: &mpsc::WeakSender<pb::FromAgent>) -> Result<(), Ended> {
+        let from = self.coordinator.clone();
+        let request = match message {
+            Down::Welcome(_) | Down::HeartbeatReply(_) => return Ok(()),
+            Down::Reign(message) => Request::Reign { from, accession: wire::parse_reign(message)? },
+            Down::Raise(message) => Request::Raise { from, raised: wire::parse_raise(message)? },
+            Down::Execute(message) => Request::Execute { from, order: wire::parse_execute(message)? },
+            Down::Forget(message) => Request::Forget { from, task: wire::parse_task_id("Forget", message.task)? },
+            Down::Observe(message) => Request::Observe {
+                from,
+                request: message.request,
+                action: parse_action(&message),
+                timeout: Span(message.timeout_ms),
+            },
+            Down::ReadFile(message) => {
+                let up = up.upgrade().ok_or(Ended::Slow)?;
+                self.files.stream(&self.options.state_directory, message, up);
+                return Ok(());
+            }
+        };
+        if self.executor.send(request).await { Ok(()) } else { Err(Ended::Executor) }
+    }
+}
+
+fn parse_action(message: &pb::Observe) -> Result<Action, Fault> {
+    let wrong = |reason: String| Fault::new("BTN-0497", reason, "Install the same version on agents and coordinators.");
+    let params = serde_json::from_slice(&message.params).map_err(|error| wrong(format!("params: {error}")))?;
+    Action::parse(&message.action, &params).map_err(|error| wrong(error.to_string()))
+}
