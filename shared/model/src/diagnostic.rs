@@ -82,9 +82,15 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
             let distance = if plain(name) == written_plain { 0 } else { strsim::damerau_levenshtein(written, name) };
             (distance, name)
         })
-        .filter(|(distance, name)| *distance <= (name.chars().count().max(3) / 3).min(4))
+        .filter(|(distance, name)| *distance <= (name.chars().count() / 3).min(4))
+        // pom3 is no slip of the pen for pom1
+        .filter(|(distance, name)| *distance == 0 || undigited(written) != undigited(name))
         .min()
         .map(|(_, name)| name)
+}
+
+fn undigited(name: &str) -> String {
+    name.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 /// Without case and separators: `onFailure`, `on-failure` and `on_failure` are one.

@@ -19,6 +19,7 @@ mod explain;
 mod template;
 mod value;
 
+pub(crate) use explain::RESERVED;
 pub use template::{Rendered, Template, escape, render};
 
 /// What an expression can see: root variables by name.
@@ -229,8 +230,11 @@ fn unknown_function(tree: &IdedExpr) -> Option<String> {
     let name = names.into_iter().find(|name| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && is_word(name) && !FUNCTIONS.contains(name)
     })?;
-    let known =
-        FUNCTIONS.iter().copied().filter(|name| *name != ORDERED).chain(["has", "all", "exists", "map", "filter"]);
+    let known = FUNCTIONS
+        .iter()
+        .copied()
+        .filter(|name| !matches!(*name, ORDERED | "secret"))
+        .chain(["has", "all", "exists", "map", "filter"]);
     Some(format!("there is no function {name}(); there are {}", known.collect::<Vec<_>>().join(", ")))
 }
 

@@ -91,6 +91,9 @@ pub struct Step {
     /// The group keeps the data under this name beyond the run, as `facts.NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<String>,
+    /// The turn of a `for` that this step is: expressions that had to wait see it as `item`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Value>,
     /// What `abort` does about this step before the role has moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undo: Vec<Task>,

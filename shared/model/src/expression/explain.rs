@@ -7,6 +7,27 @@ use serde_json::Value;
 
 use super::{ExpressionError, Scope, shortened};
 
+/// Words that CEL keeps for itself.
+pub(crate) const RESERVED: &[&str] = &[
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
 /// The first fault of the text, with where it is and what stands there.
 pub(super) fn syntax(source: &str, errors: &ParseErrors) -> String {
     let Some(first) = errors.errors.iter().min_by_key(|error| error.pos) else { return "it cannot be read".to_owned() };
@@ -21,6 +42,13 @@ pub(super) fn syntax(source: &str, errors: &ParseErrors) -> String {
             _ => "==",
         };
         return format!("{wrong:?} is written {right:?} here");
+    }
+    let words = || source.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    if words().any(|word| word == "var") {
+        return "a variable is written vars.name".to_owned();
+    }
+    if let Some(word) = words().find(|word| RESERVED.contains(word)) {
+        return format!("{word:?} is a word of the language and cannot be a name");
     }
     if first.msg.contains("<EOF>") || rest.trim().is_empty() {
         return "it ends too early: something is missing at its end".to_owned();

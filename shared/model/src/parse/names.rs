@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Faults;
 use crate::{
     diagnostic::code,
-    expression::{Expression, ExpressionError, Template},
+    expression::{Expression, ExpressionError, RESERVED, Template},
     runbook::Selector,
     yaml::{Node, Position},
 };
@@ -128,7 +128,7 @@ impl Names {
         for path in expression.required_paths() {
             match (path[0].as_str(), path.get(1)) {
                 ("input", Some(name)) if !self.inputs.contains(name) && self.known.contains("input") => {
-                    let message = format!("{:?} reads input.{name}, which is not declared", expression.source());
+                    let message = format!("{}, which is not declared", reads(expression, &format!("input.{name}")));
                     let nothing = format!("add under inputs: {name}: {{ type: string, required: true }}");
                     faults.unknown_name(at, message, name, self.inputs.iter().map(String::as_str), &nothing);
                 }
@@ -146,10 +146,10 @@ impl Names {
             return;
         }
         if root == "item" {
-            let message = format!("{:?} reads item, but the step has no for", expression.source());
+            let message = format!("{}, but the step has no for", reads(expression, "item"));
             faults.add(at, code::UNKNOWN_NAME, message, "add for: [first, second] to the step");
         } else if let Some(line) = self.later.get(root) {
-            let message = format!("{:?} reads {root}, which is registered only in line {line}", expression.source());
+            let message = format!("{}, which is registered only in line {line}", reads(expression, root));
             faults.add(
                 at,
                 code::UNKNOWN_NAME,
@@ -157,10 +157,10 @@ impl Names {
                 "move that step before this one (and out of the same together)",
             );
         } else if ROOTS.contains(&root) {
-            let message = format!("{:?} reads {root}, which is not known here", expression.source());
+            let message = format!("{}, which is not known here", reads(expression, root));
             faults.add(at, code::UNKNOWN_NAME, message, "use group, old, new or vars");
         } else {
-            let message = format!("{:?} reads {root}, which is nowhere defined", expression.source());
+            let message = format!("{}, which is nowhere defined", reads(expression, root));
             let candidates = ["group", "old", "new", "vars"].into_iter().chain(self.known.iter().map(String::as_str));
             faults.unknown_name(at, message, root, candidates, "");
             if let Some(last) = faults.list.last_mut()
@@ -170,6 +170,15 @@ impl Names {
                     format!("a variable is written vars.{root}, an input input.{root}, a text '{root}' in quotes");
             }
         }
+    }
+}
+
+/// `"vars.a == 1" reads vars`, or `vars is read here` where that is all.
+fn reads(expression: &Expression, what: &str) -> String {
+    if expression.source() == what {
+        format!("{what} is read here")
+    } else {
+        format!("{:?} reads {what}", expression.source())
     }
 }
 
@@ -192,32 +201,10 @@ pub(crate) fn unreadable(error: &ExpressionError, at: Position, faults: &mut Fau
 
 /// `name` can stand in an expression as it is: checks what variables, inputs and registered results are called.
 pub(crate) fn check_identifier(name: &str, what: &str, at: Position, faults: &mut Faults<'_>) {
-    const RESERVED: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && !name.starts_with("__");
     let plain = begins && name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if plain && !RESERVED.contains(&name) {
+    let reserved = RESERVED.contains(&name) || matches!(name, "true" | "false" | "null" | "in");
+    if plain && !reserved {
         return;
     }
     let fixed: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();

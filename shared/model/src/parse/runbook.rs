@@ -48,7 +48,8 @@ pub(super) fn read(root: &Node, text: &str, uses: &mut Uses, faults: &mut Faults
     }
     let prechecks = read_blocks(root.entry("prechecks"), true, &mut names, uses, faults);
     let steps = read_blocks(root.entry("steps"), false, &mut names, uses, faults);
-    if root.entry("steps").is_none() {
+    let misspelt = |entry: &Entry| crate::diagnostic::nearest(&entry.key, ["steps"]).is_some();
+    if root.entry("steps").is_none() && !entries.iter().any(misspelt) {
         let remedy = "add steps: and one entry for each, after a dash";
         faults.add(root.at, code::MISSING_KEY, "the runbook has no steps", remedy);
     }
@@ -127,7 +128,9 @@ fn read_blocks(
     let Content::List(items) = &entry.node.content else {
         if !(precheck && entry.node.is_null()) {
             let message = format!("{:?} must be a list", entry.key);
-            faults.add(entry.at, code::WRONG_VALUE, message, "write one entry for each step, after a dash");
+            let remedy = "write one entry for each step, after a dash";
+            let remedy = if precheck { format!("{remedy}, or take it out") } else { remedy.to_owned() };
+            faults.add(entry.at, code::WRONG_VALUE, message, remedy);
         }
         return Vec::new();
     };

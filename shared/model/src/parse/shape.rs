@@ -4,12 +4,13 @@
 
 use serde_json::{Map, Value};
 
+mod scalar;
+mod wording;
+
 use super::{Faults, listed, names::Strings};
 use crate::{
     diagnostic::{code, nearest},
-    group::{TimeOfDay, TimeZoneName},
-    time::Span,
-    yaml::{Content, Entry, Node, Position, Scalar},
+    yaml::{Content, Entry, Node, Position},
 };
 
 /// A schema with its definitions, and how strings are to be read.
@@ -189,7 +190,14 @@ impl<'a> Shape<'a, '_, '_> {
             Content::Scalar(_) if node.is_null() => empty,
             Content::Scalar(_) | Content::List(_) => {
                 let keys: Vec<&str> = properties(fields).map(|(key, _)| key).collect();
-                let remedy = if keys.is_empty() { String::new() } else { format!("it takes {}", listed(&keys)) };
+                let glued = node.text().and_then(|text| text.split_once(':')).filter(|(key, _)| keys.contains(key));
+                let remedy = if let Some((key, value)) = glued {
+                    format!("write a space after the colon: {key}: {value}")
+                } else if keys.is_empty() {
+                    String::new()
+                } else {
+                    format!("it takes {}", listed(&keys))
+                };
                 self.wrong(node, label, "a mapping (key: value)", &remedy);
                 return Value::Null;
             }
@@ -214,17 +222,14 @@ impl<'a> Shape<'a, '_, '_> {
             };
             read.insert(entry.key.clone(), self.read(&entry.node, schema, &quoted(&entry.key), entry.at));
         }
+        let unknown = || entries.iter().filter(|entry| !known.contains(&entry.key.as_str()));
         for key in fields.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            if !entries.iter().any(|entry| entry.key == key) {
-                let schema = &fields["properties"][key];
-                let what = schema["description"].as_str().and_then(|text| text.split(['.', '\n']).next()).unwrap_or("");
-                let expected = self.expected(&self.resolve(schema));
-                let what = if what.is_empty() || what.contains('`') {
-                    expected
-                } else {
-                    format!("{expected} ({})", lowered(what))
-                };
-                self.faults.add(at, code::MISSING_KEY, format!("{label} lacks {key:?}"), format!("add {key}: {what}"));
+            let there = entries.iter().any(|entry| entry.key == key);
+            // a misspelt key is told once
+            let misspelt = || unknown().any(|entry| nearest(&entry.key, known.iter().copied()) == Some(key));
+            if !there && !misspelt() {
+                let remedy = format!("add {key}: {}", self.wanted(key, &fields["properties"][key]));
+                self.faults.add(at, code::MISSING_KEY, format!("{label} lacks {key:?}"), remedy);
             }
         }
         Value::Object(read)
@@ -246,149 +251,6 @@ impl<'a> Shape<'a, '_, '_> {
             }
             None => Value::Array(items.iter().map(|item| self.read_any(item)).collect()),
         }
-    }
-
-    fn read_scalar(
-        &mut self,
-        node: &Node,
-        kind: &Resolved<'a>,
-        fields: &Map<String, Value>,
-        label: &str,
-        _: Position,
-    ) -> Value {
-        let Some(scalar) = node.scalar() else {
-            self.wrong(node, label, &self.expected(kind), "");
-            return Value::Null;
-        };
-        if scalar.value.is_null() {
-            let message = format!("{label} is empty");
-            self.faults.add(
-                node.at,
-                code::WRONG_VALUE,
-                message,
-                format!("write {}, or take the line out", self.expected(kind)),
-            );
-            return Value::Null;
-        }
-        match fields.get("type").and_then(first_type) {
-            Some("boolean") => self.read_boolean(node, scalar, label),
-            Some("integer") => self.read_integer(node, scalar, fields, label),
-            Some("number") if scalar.value.is_number() => scalar.value.clone(),
-            Some("string") => self.read_text(node, scalar, kind, label),
-            _ => {
-                self.wrong(node, label, &self.expected(kind), "");
-                Value::Null
-            }
-        }
-    }
-
-    fn read_boolean(&mut self, node: &Node, scalar: &Scalar, label: &str) -> Value {
-        if scalar.value.is_boolean() {
-            return scalar.value.clone();
-        }
-        let remedy = match scalar.raw.to_ascii_lowercase().as_str() {
-            "yes" | "on" | "y" | "1" | "true" => "write true",
-            "no" | "off" | "n" | "0" | "false" => "write false",
-            _ => "",
-        };
-        self.wrong(node, label, "true or false", remedy);
-        Value::Null
-    }
-
-    fn read_integer(&mut self, node: &Node, scalar: &Scalar, fields: &Map<String, Value>, label: &str) -> Value {
-        let Some(number) = scalar.value.as_i64().map(i128::from).or_else(|| scalar.value.as_u64().map(i128::from))
-        else {
-            let bare = scalar.raw.trim();
-            let remedy = if bare.parse::<i64>().is_ok() {
-                format!("write {bare} without quotes or leading zeros")
-            } else {
-                String::new()
-            };
-            self.wrong(node, label, "a whole number", &remedy);
-            return Value::Null;
-        };
-        let bound = |key: &str| fields.get(key).and_then(Value::as_f64);
-        let (low, high) = (bound("minimum"), bound("maximum"));
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "bounds are small; a number near 2^53 is out of them either way"
-        )]
-        let value = number as f64;
-        if low.is_some_and(|low| value < low) || high.is_some_and(|high| value > high) {
-            let range = match (low, high) {
-                (Some(low), Some(high)) => format!("it goes from {low} to {high}"),
-                (Some(low), None) => format!("it is at least {low}"),
-                _ => "it is smaller".to_owned(),
-            };
-            self.faults.add(node.at, code::WRONG_VALUE, format!("{label} cannot be {number}"), range);
-        }
-        scalar.value.clone()
-    }
-
-    fn read_text(&mut self, node: &Node, scalar: &Scalar, kind: &Resolved<'a>, label: &str) -> Value {
-        if kind.name == "Span" {
-            return self.read_span(node, scalar, label);
-        }
-        let Some(text) = scalar.value.as_str() else {
-            self.wrong(node, label, "text", &format!("write {:?}, in quotes", scalar.raw));
-            return Value::Null;
-        };
-        let choices = choices(kind.schema);
-        if !choices.is_empty() && !choices.contains(&text) {
-            let remedy = match nearest(text, choices.iter().copied()) {
-                Some(name) => format!("did you mean {name:?}?"),
-                None => format!("it takes {}", listed(&choices)),
-            };
-            self.faults.add(node.at, code::WRONG_VALUE, format!("{label} cannot be {text:?}"), remedy);
-        }
-        match kind.name {
-            "TimeOfDay" => {
-                if text.parse::<TimeOfDay>().is_err() {
-                    let message = format!("{label} must be a time of day, not {text:?}");
-                    self.faults.add(
-                        node.at,
-                        code::WRONG_VALUE,
-                        message,
-                        "write it with four digits, from 00:00 to 23:59: \"09:30\"",
-                    );
-                }
-            }
-            "TimeZoneName" => {
-                if TimeZoneName::new(text).is_err() {
-                    let remedy = match zone_near(text) {
-                        Some(name) => format!("did you mean {name:?}?"),
-                        None => "write a name of the IANA database, such as Europe/Berlin, America/New_York or UTC"
-                            .to_owned(),
-                    };
-                    self.faults.add(node.at, code::WRONG_VALUE, format!("there is no time zone {text:?}"), remedy);
-                }
-            }
-            name if name.ends_with("Name") || name == "HostRole" => {
-                self.check_name(text, node.at, &self.expected(kind))
-            }
-            _ => {}
-        }
-        Value::from(self.strings.literal(text, node.at, label, self.faults))
-    }
-
-    fn read_span(&mut self, node: &Node, scalar: &Scalar, label: &str) -> Value {
-        match scalar.value.as_str().unwrap_or("").parse::<Span>() {
-            Ok(span) if span == Span::default() => {
-                let remedy = "write how long it may take, as in 30s or 5m";
-                self.faults.add(node.at, code::WRONG_VALUE, format!("{label} cannot be no time at all"), remedy);
-            }
-            Ok(_) => return scalar.value.clone(),
-            Err(_) => {
-                let raw = scalar.raw.trim();
-                let remedy = match raw.parse::<u64>() {
-                    Ok(number) => format!("write {number}s for seconds or {number}m for minutes"),
-                    Err(_) => span_near(raw),
-                };
-                let message = format!("{label} must be a length of time, not {:?}", scalar.raw);
-                self.faults.add(node.at, code::WRONG_VALUE, message, remedy);
-            }
-        }
-        Value::Null
     }
 
     /// A value of no particular type: a variable, a bound parameter.
@@ -426,74 +288,6 @@ impl<'a> Shape<'a, '_, '_> {
             self.faults.add(at, code::WRONG_VALUE, format!("{text:?} cannot be {what}"), remedy);
         }
     }
-
-    fn unknown_key(&mut self, entry: &Entry, label: &str, known: &[&str]) {
-        let remedy = match nearest(&entry.key, known.iter().copied()) {
-            Some(name) => format!("did you mean {name:?}?"),
-            None if known.is_empty() => "it takes no keys".to_owned(),
-            None => format!("it takes {}", listed(known)),
-        };
-        self.faults.add(entry.at, code::UNKNOWN_KEY, format!("unknown key {:?} in {label}", entry.key), remedy);
-    }
-
-    fn wrong(&mut self, node: &Node, label: &str, expected: &str, remedy: &str) {
-        let found = match &node.content {
-            Content::List(_) => "a list".to_owned(),
-            Content::Map(_) => "a mapping".to_owned(),
-            Content::Scalar(scalar) => match &scalar.value {
-                Value::Null => "nothing".to_owned(),
-                Value::Bool(value) => value.to_string(),
-                Value::Number(_) => format!("the number {}", scalar.raw),
-                _ => format!("the text {:?}", scalar.raw.chars().take(60).collect::<String>()),
-            },
-        };
-        self.faults.add(node.at, code::WRONG_VALUE, format!("{label} must be {expected}, not {found}"), remedy);
-    }
-
-    fn expected_of(&self, alternatives: &[Resolved<'a>]) -> String {
-        let mut all: Vec<String> = Vec::new();
-        for one in alternatives {
-            let tag = one.schema["properties"].as_object().and_then(|known| known.keys().next());
-            all.push(match tag {
-                Some(tag) if first_type(&one.schema["type"]) == Some("object") => format!("{{ {tag}: … }}"),
-                _ => self.expected(one),
-            });
-        }
-        all.join(" or ")
-    }
-
-    fn expected(&self, kind: &Resolved<'a>) -> String {
-        match kind.name {
-            "Span" => return "a length of time such as 30s or 5m".to_owned(),
-            "TimeOfDay" => return "a time of day such as 22:00".to_owned(),
-            "TimeZoneName" => return "a time zone such as Europe/Berlin".to_owned(),
-            "HostRole" => return "the name of a host role".to_owned(),
-            "Connection" if self.strings.is_templates() => return "the name of a connection of the group".to_owned(),
-            name => {
-                if let Some(of) = name.strip_suffix("Name") {
-                    return format!("the name of a {}", of.to_lowercase());
-                }
-            }
-        }
-        let alternatives = self.alternatives(kind.schema);
-        if !alternatives.is_empty() {
-            return self.expected_of(&alternatives);
-        }
-        let choices = choices(kind.schema);
-        if !choices.is_empty() {
-            return choices.join(" or ");
-        }
-        match first_type(&kind.schema["type"]) {
-            Some("string") => "text",
-            Some("integer") => "a whole number",
-            Some("number") => "a number",
-            Some("boolean") => "true or false",
-            Some("array") => "a list",
-            Some("object") => "a mapping (key: value)",
-            _ => "a value",
-        }
-        .to_owned()
-    }
 }
 
 /// The type that is not `null`.
@@ -522,46 +316,4 @@ fn choices(schema: &Value) -> Vec<&str> {
 
 fn quoted(key: &str) -> String {
     format!("{key:?}")
-}
-
-/// A doc comment's first words inside a sentence.
-fn lowered(text: &str) -> String {
-    let mut chars = text.trim().chars();
-    match chars.next() {
-        Some(first) if chars.clone().next().is_some_and(char::is_lowercase) => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.trim().to_owned(),
-    }
-}
-
-/// `5 min`, `2hours`, `30sec`, `1d`: what was probably meant.
-fn span_near(raw: &str) -> String {
-    let digits: String = raw.chars().take_while(char::is_ascii_digit).collect();
-    let unit = raw[digits.len()..].trim().to_ascii_lowercase();
-    let short = match unit.as_str() {
-        "sec" | "secs" | "second" | "seconds" => "s",
-        "min" | "mins" | "minute" | "minutes" => "m",
-        "hr" | "hrs" | "hour" | "hours" => "h",
-        "msec" | "millis" | "milliseconds" => "ms",
-        "s" | "m" | "h" | "ms" => &unit,
-        "d" | "day" | "days" => {
-            return digits
-                .parse::<u64>()
-                .ok()
-                .and_then(|days| days.checked_mul(24))
-                .map_or_else(String::new, |hours| format!("write {hours}h"));
-        }
-        _ => "",
-    };
-    if digits.is_empty() || short.is_empty() {
-        return "write a whole number and ms, s, m or h: 500ms, 30s, 5m or 1h30m".to_owned();
-    }
-    format!("write {digits}{short}")
-}
-
-/// `Berlin` for `Europe/Berlin`, or a slip of the pen.
-fn zone_near(text: &str) -> Option<&'static str> {
-    let last = |name: &'static str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
-    TimeZoneName::available().find(|name| last(name)).or_else(|| nearest(text, TimeZoneName::available()))
 }

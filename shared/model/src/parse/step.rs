@@ -1,21 +1,21 @@
 //! One step: exactly one work, the hosts it is done on, and how.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+mod hosts;
+mod keys;
 
 use super::{
-    Faults, listed,
-    names::{Names, Strings, Uses, check_identifier, unreadable},
+    Faults,
+    names::{Names, Strings, Uses, unreadable},
     shape::Shape,
 };
 use crate::{
     action::{self, Entry as Action},
-    diagnostic::{code, nearest},
+    diagnostic::{Diagnostic, code, nearest},
     expression::{Expression, Template},
     plan::{OnFailure, Retry, Unreachable},
-    runbook::{
-        ActionDefinition, RETRY_DELAY, RejoinedFile, RetryFile, Selector, StepDefinition, StepFile, TransferFile,
-        WorkDefinition,
-    },
+    runbook::{ActionDefinition, RETRY_DELAY, RejoinedFile, RetryFile, StepDefinition, TransferFile, WorkDefinition},
     schema,
     time::Span,
     yaml::{Content, Entry, Node},
@@ -34,31 +34,6 @@ const OTHER_WORK: &[&str] = &["role.transfer", "role.rejoined", "confirm", "appr
 const OWN_KEYS: &[&str] = &["name", "on", "when", "for", "undo"];
 /// Beside those whose description says that they change nothing.
 const PRECHECK_ACTIONS: &[&str] = &["slony.caught_up", "slony.verify"];
-/// What other tools call things.
-const FOREIGN: &[(&str, &str)] = &[
-    ("hosts", "on"),
-    ("host", "on"),
-    ("where", "on"),
-    ("if", "when"),
-    ("condition", "when"),
-    ("loop", "for"),
-    ("with_items", "for"),
-    ("foreach", "for"),
-    ("for_each", "for"),
-    ("retries", "retry"),
-    ("ignore_errors", "on_failure"),
-    ("rollback", "undo"),
-    ("parallelism", "parallel"),
-    ("title", "name"),
-    ("description", "name"),
-    ("manual", "confirm"),
-    ("pause", "confirm"),
-    ("shell", "exec.run"),
-    ("command", "exec.run"),
-    ("script", "exec.run"),
-    ("service", "service.start"),
-];
-
 struct Reader<'a, 'f> {
     names: Names,
     uses: &'a mut Uses,
@@ -89,7 +64,7 @@ pub(super) fn read(
     if let Some(name) = &options.register {
         reader.check_register(name, node);
     }
-    let (work_entry, work) = reader.work(node, entries, place, &catalogue)?;
+    let (work_entry, work) = reader.work(node, entries, &catalogue)?;
     let is_action = matches!(work, WorkDefinition::Action(_));
     let on = reader.on(node, work_entry, is_action);
     if !is_action {
@@ -134,71 +109,6 @@ pub(super) fn read(
 }
 
 impl Reader<'_, '_> {
-    /// The keys of [`StepFile`]; unknown ones are told here.
-    fn options(&mut self, entries: &[Entry], catalogue: &[Action]) -> StepFile {
-        let schema = schema::step_types();
-        let mut read = Map::new();
-        for entry in entries {
-            let key = entry.key.as_str();
-            if let Some(of_key) = schema["properties"].get(key) {
-                let before = self.faults.list.len();
-                let mut shape = Shape { root: schema, strings: Strings::Literal, faults: self.faults };
-                let value = shape.read(&entry.node, of_key, &format!("{key:?}"), entry.at);
-                if self.faults.list.len() == before {
-                    read.insert(entry.key.clone(), value);
-                }
-            } else if !OWN_KEYS.contains(&key)
-                && !OTHER_WORK.contains(&key)
-                && !catalogue.iter().any(|action| action.name == key)
-            {
-                self.unknown_key(entry, catalogue);
-            }
-        }
-        for key in ["register", "keep"] {
-            if let Some(entry) = entries.iter().find(|entry| entry.key == key)
-                && let Some(name) = entry.node.text()
-            {
-                check_identifier(
-                    name,
-                    if key == "register" { "a result" } else { "a fact" },
-                    entry.node.at,
-                    self.faults,
-                );
-            }
-        }
-        serde_json::from_value(Value::Object(read)).unwrap_or_default()
-    }
-
-    fn unknown_key(&mut self, entry: &Entry, catalogue: &[Action]) {
-        let schema = schema::step_types();
-        let options = schema["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str);
-        let actions = catalogue.iter().map(|action| action.name);
-        let known: Vec<&str> =
-            OWN_KEYS.iter().copied().chain(options).chain(OTHER_WORK.iter().copied()).chain(actions).collect();
-        let foreign = FOREIGN.iter().find(|(theirs, _)| *theirs == entry.key).map(|(_, ours)| *ours);
-        let family = entry.key.split_once('.').map(|(family, _)| family);
-        let remedy = match (foreign.or_else(|| nearest(&entry.key, known.iter().copied())), family) {
-            (Some(name), _) => format!("did you mean {name:?}?"),
-            (None, Some(family)) if known.iter().any(|name| name.starts_with(&format!("{family}."))) => {
-                let of_family: Vec<&str> =
-                    known.iter().copied().filter(|name| name.starts_with(&format!("{family}."))).collect();
-                format!("there are {}", listed(&of_family))
-            }
-            _ => {
-                let mut families: Vec<&str> =
-                    catalogue.iter().filter_map(|action| action.name.split('.').next()).collect();
-                families.dedup();
-                format!(
-                    "actions are those of {}; beside them a step takes {}, {}",
-                    families.join(", "),
-                    OWN_KEYS.join(", "),
-                    "timeout, retry, register and so on"
-                )
-            }
-        };
-        self.faults.add(entry.at, code::UNKNOWN_KEY, format!("unknown key {:?} in a step", entry.key), remedy);
-    }
-
     fn check_register(&mut self, name: &str, node: &Node) {
         let taken = super::names::ROOTS.contains(&name) || name == "secret" || name == "rows";
         if taken && let Some(entry) = node.entry("register") {
@@ -212,7 +122,6 @@ impl Reader<'_, '_> {
         &mut self,
         node: &Node,
         entries: &'e [Entry],
-        place: Place,
         catalogue: &[Action],
     ) -> Option<(&'e Entry, WorkDefinition)> {
         let is_work = |key: &str| OTHER_WORK.contains(&key) || catalogue.iter().any(|action| action.name == key);
@@ -245,7 +154,6 @@ impl Reader<'_, '_> {
             }
             _ => WorkDefinition::Action(self.action(first, catalogue)),
         };
-        let _ = place;
         Some((first, work))
     }
 
@@ -267,6 +175,7 @@ impl Reader<'_, '_> {
         let schema = catalogue.iter().find(|action| action.name == entry.key).map(|action| action.schema.as_value());
         let before = self.faults.list.len();
         let params = schema.map_or(Value::Null, |schema| self.params(entry, schema));
+        self.say_where(entry, before);
         if let Some(expect) = entry.node.get("expect").filter(|_| entry.key == "sql.query") {
             self.expectation(expect);
         }
@@ -279,6 +188,24 @@ impl Reader<'_, '_> {
             self.faults.add(entry.at, code::WRONG_VALUE, error.to_string(), "");
         }
         ActionDefinition { name: entry.key.clone(), params }
+    }
+
+    /// A step's key inside the action, or the action's parameters beside it: says where they belong.
+    fn say_where(&mut self, entry: &Entry, before: usize) {
+        let options = &schema::step_types()["properties"];
+        let misplaced = |fault: &Diagnostic| {
+            entry.node.entries().iter().any(|inner| {
+                let of_step = options.get(&inner.key).is_some() || OWN_KEYS.contains(&inner.key.as_str());
+                of_step && fault.line == inner.at.line && fault.column == inner.at.column
+            })
+        };
+        for fault in &mut self.faults.list[before..] {
+            if fault.code == code::UNKNOWN_KEY && misplaced(fault) {
+                fault.remedy = format!("it belongs to the step: write it beside {}, not inside", entry.key);
+            } else if fault.code == code::MISSING_KEY && entry.node.is_null() {
+                fault.remedy.push_str(&format!("; it stands below {}, indented by two spaces more", entry.key));
+            }
+        }
     }
 
     /// `expect` of `sql.query` is evaluated on the host, over `rows` alone.
@@ -321,75 +248,6 @@ impl Reader<'_, '_> {
             strings.template(&text.raw, node.at, label, false, self.faults);
         }
         text.raw.clone()
-    }
-
-    /// The hosts; required for an action.
-    fn on(&mut self, node: &Node, work: &Entry, is_action: bool) -> Vec<Selector> {
-        let Some(on) = node.entry("on") else {
-            if is_action {
-                let message = format!("{} does not say on which hosts", work.key);
-                self.faults.add(
-                    work.at,
-                    code::MISSING_KEY,
-                    message,
-                    "add on: ROLE, old.ROLE, new.ROLE, others.ROLE or host:NAME",
-                );
-            }
-            return Vec::new();
-        };
-        if !is_action {
-            let message = format!("{} is not done on hosts", work.key);
-            self.faults.add(on.at, code::CONTRADICTION, message, "take on out");
-            return Vec::new();
-        }
-        let nodes: Vec<&Node> = match &on.node.content {
-            Content::List(items) => items.iter().collect(),
-            Content::Scalar(_) | Content::Map(_) => vec![&on.node],
-        };
-        if nodes.is_empty() {
-            self.faults.add(
-                on.node.at,
-                code::WRONG_VALUE,
-                "\"on\" names no hosts",
-                "write ROLE, old.ROLE, new.ROLE, others.ROLE or host:NAME",
-            );
-        }
-        nodes.into_iter().filter_map(|node| self.selector(node)).collect()
-    }
-
-    fn selector(&mut self, node: &Node) -> Option<Selector> {
-        let remedy = "write ROLE, old.ROLE, new.ROLE, others.ROLE or host:NAME";
-        let Some(text) = node.scalar().filter(|scalar| !scalar.value.is_null()).map(|scalar| scalar.raw.as_str())
-        else {
-            let remedy = match node.entry("host") {
-                Some(_) => "write host:NAME without a space after the colon",
-                None => remedy,
-            };
-            self.faults.add(node.at, code::WRONG_VALUE, "\"on\" must name hosts", remedy);
-            return None;
-        };
-        let mut strings = Strings::Templates { names: &self.names, uses: self.uses };
-        if strings.take_template(text) {
-            strings.template(text, node.at, "\"on\"", false, self.faults)?;
-        }
-        match text.parse::<Selector>() {
-            Ok(selector) => {
-                self.uses.selectors.push((selector.clone(), node.at));
-                Some(selector)
-            }
-            Err(_) => {
-                let remedy = match text.split_once('.') {
-                    Some((side, role)) if !role.contains('.') => match nearest(side, ["old", "new", "others"]) {
-                        Some(side) => format!("did you mean {:?}?", format!("{side}.{role}")),
-                        None => remedy.to_owned(),
-                    },
-                    _ if text.contains("${") => "only host: takes ${…}, as in \"host:${input.name}\"".to_owned(),
-                    _ => remedy.to_owned(),
-                };
-                self.faults.add(node.at, code::WRONG_VALUE, format!("{text:?} names no hosts"), remedy);
-                None
-            }
-        }
     }
 
     /// An expression, also when somebody put it into `${}`.
@@ -454,6 +312,11 @@ impl Reader<'_, '_> {
                         names.check(&expression, node.at, self.uses, self.faults);
                         Some(Value::from(format!("${{{}}}", expression.source())))
                     }
+                    Err(_) if text.contains(',') && !text.contains("${") => {
+                        let message = format!("\"for\" must be a list, not the text {text:?}");
+                        self.faults.add(node.at, code::WRONG_VALUE, message, format!("write for: [{text}]"));
+                        None
+                    }
                     Err(error) => {
                         unreadable(&error, node.at, self.faults);
                         None
@@ -509,15 +372,6 @@ impl Reader<'_, '_> {
             );
         }
         undo
-    }
-
-    /// What only tasks on hosts have.
-    fn refuse_host_keys(&mut self, entries: &[Entry], work: &Entry) {
-        const HOST_KEYS: &[&str] = &["parallel", "unreachable", "retry", "undo", "register", "keep", "on_failure"];
-        for entry in entries.iter().filter(|entry| HOST_KEYS.contains(&entry.key.as_str())) {
-            let message = format!("{:?} has no meaning for {}", entry.key, work.key);
-            self.faults.add(entry.at, code::CONTRADICTION, message, "take it out");
-        }
     }
 
     fn check_place(&mut self, node: &Node, entry: &Entry, work: &WorkDefinition, place: Place) {

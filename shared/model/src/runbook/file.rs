@@ -34,6 +34,14 @@ pub(crate) struct RunbookFile {
     /// The group's maintenance window that a run must begin in.
     #[serde(default)]
     pub(crate) window: Option<String>,
+    /// They come first and change nothing. Read apart from the head.
+    #[serde(default)]
+    #[expect(dead_code, reason = "known to the schema; read step by step")]
+    prechecks: Vec<Value>,
+    /// What is done, in order. Read apart from the head.
+    #[serde(default)]
+    #[expect(dead_code, reason = "known to the schema; read step by step")]
+    steps: Vec<Value>,
 }
 
 /// What a step takes beside its work.

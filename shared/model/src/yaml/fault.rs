@@ -29,10 +29,29 @@ pub(super) fn explain(file: &str, text: &str, error: &ScanError) -> Diagnostic {
             "a quote begins here and does not end".to_owned(),
             "close it; a quote inside quotes is doubled ('') or \\\"",
         );
-    } else if error.info().contains("flow") || unclosed(at(line)) {
+    } else if error.info().contains("trailing content") {
         (message, remedy) = (
-            "a { or [ is not closed, or a comma is missing".to_owned(),
-            "close it on this line, or write one key a line",
+            "text stands after a closing quote".to_owned(),
+            "put the quotes around the whole of it, or leave them out",
+        );
+    } else if let Some(found) = near.into_iter().find(|number| unclosed(at(*number)).is_some()) {
+        (line, column) = (found, unclosed(at(found)).unwrap_or(0) + 1);
+        (message, remedy) = (
+            "a { or [ begins here and is not closed".to_owned(),
+            "close it on this line, or write one key a line without { }",
+        );
+    } else if error.info().contains("flow") {
+        (message, remedy) = (
+            "a comma is missing between { and }, or [ and ]".to_owned(),
+            "write { key: value, key: value } or [first, second]",
+        );
+    } else if let Some(found) = near.into_iter().find(|number| glued_colon(at(*number)).is_some()) {
+        (line, column) = (found, glued_colon(at(found)).unwrap_or(0) + 1);
+        (message, remedy) = ("a key's colon is missing, or the space after it".to_owned(), "write key: value");
+    } else if error.info().contains("block") || error.info().contains("indent") {
+        (message, remedy) = (
+            "the indentation of this line fits none of the lines above it".to_owned(),
+            "indent it as far as the line that it belongs beside; the keys of one step stand in one column",
         );
     } else {
         message = format!("this is not YAML ({})", error.info());
@@ -97,6 +116,35 @@ fn open_quote(lines: &[&str], line: usize) -> Option<(usize, usize)> {
     })
 }
 
-fn unclosed(line: &str) -> bool {
-    line.matches(['{', '[']).count() != line.matches(['}', ']']).count()
+/// Where `key:value` or `key value` stands in place of `key: value`, counted in characters.
+fn glued_colon(line: &str) -> Option<usize> {
+    let text = line.trim_start().trim_start_matches("- ").trim_end();
+    if text.is_empty()
+        || text.starts_with(['#', '"', '\''])
+        || text.contains(": ")
+        || text.ends_with(':')
+        || text == "-"
+    {
+        return None;
+    }
+    Some(line.chars().count() - line.trim_start().trim_start_matches("- ").chars().count())
+}
+
+/// Where the last `{` or `[` stands that its line does not close, counted in characters.
+fn unclosed(line: &str) -> Option<usize> {
+    let (mut quote, mut open) = (None, Vec::new());
+    for (at, c) in line.chars().enumerate() {
+        match (quote, c) {
+            (Some(inside), c) if c == inside => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '{' | '[') => open.push(at),
+            (None, '}' | ']') => {
+                open.pop();
+            }
+            (None, '#') => break,
+            _ => {}
+        }
+    }
+    open.last().copied()
 }
