@@ -75,7 +75,9 @@ pub fn redirect(status: &Status) -> Option<Redirect> {
 
 fn code_of(fault: &Fault) -> Code {
     match fault.code.as_str() {
-        "BTN-0110" | "BTN-0111" => Code::NotFound,
+        "BTN-0109" | "BTN-0110" | "BTN-0111" => Code::NotFound,
+        // Not even a question: a malformed name, no such verb.
+        "BTN-0145" | "BTN-0147" | "BTN-0148" | "BTN-0149" => Code::InvalidArgument,
         "BTN-0301" => Code::Unauthenticated,
         code if code.starts_with("BTN-030") => Code::PermissionDenied,
         // Files that are wrong in themselves, whatever the state is.
@@ -101,6 +103,7 @@ mod tests {
         let cases = [
             ("BTN-0110", Code::NotFound),
             ("BTN-0111", Code::NotFound),
+            ("BTN-0149", Code::InvalidArgument),
             ("BTN-0301", Code::Unauthenticated),
             ("BTN-0302", Code::PermissionDenied),
             ("BTN-0003", Code::InvalidArgument),
