@@ -104,10 +104,20 @@ fn explain(error: &tokio_postgres::Error) -> String {
 /// The binary `baton-lab` calls this first, before it reads its own command line.
 pub fn program(arguments: &[String]) -> Option<ExitCode> {
     match arguments {
-        [name, path] if name == crate::processes::keeper::SUBCOMMAND => {
-            Some(crate::processes::keeper::main(std::path::Path::new(path)))
+        [name, path, mark] if name == crate::processes::keeper::SUBCOMMAND => {
+            Some(crate::processes::keeper::main(std::path::Path::new(path), mark))
         }
         [name, rest @ ..] if name == application::SUBCOMMAND => Some(application::main(rest)),
         _ => None,
     }
+}
+
+/// Finds the `baton-lab` program for [`Options::helper`]: this program itself, or the one that cargo has built beside
+/// it (a test's program is one folder deeper). `None`: build it first, with `cargo build -p baton-lab`.
+pub fn helper() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    if own.file_name()? == "baton-lab" {
+        return Some(own);
+    }
+    own.ancestors().skip(1).take(2).map(|directory| directory.join("baton-lab")).find(|program| program.is_file())
 }

@@ -175,5 +175,5 @@ impl Slonik {
 pub(super) async fn script(path: &Path, arguments: &[&str]) -> Result<String, Error> {
     let mut command = Command::new(path);
     command.args(arguments).current_dir("/");
-    super::postgres::finish(&path.display().to_string(), command, Duration::from_secs(30)).await
+    super::postgres::finish(&path.display().to_string(), command, Duration::from_secs(60)).await
 }

@@ -101,7 +101,7 @@ impl World {
         if swept > 0 {
             tracing::warn!(swept, directory = %options.directory.display(), "ended what a crashed lab had left");
         }
-        let keeper = Keeper::start(&options.helper, registry.path())?;
+        let keeper = Keeper::start(&options.helper, &registry)?;
         let appliances = appliances(&options);
         let passwords = Passwords { superuser: password(), slony: password(), desktone: password() };
         let slonik = Slonik { program: options.programs.slonik.clone(), pgpass: appliances[0].pgpass() };
@@ -339,7 +339,7 @@ impl World {
                 self.service(appliance, service, "start").await?;
             }
             for service in Service::ALL {
-                self.ready(appliance, service, Duration::from_secs(15)).await?;
+                self.ready(appliance, service, Duration::from_secs(60)).await?;
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::{
     process::{Child, ChildStdin, Command, ExitCode, Stdio},
 };
 
-use super::{Error, registry};
+use super::{Error, Registry, registry};
 
 /// The hidden subcommand of `baton-lab` that a keeper runs.
 pub const SUBCOMMAND: &str = "world-keeper";
@@ -23,11 +23,12 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the keeper of the registry at `path`. `helper` is the `baton-lab` program.
-    pub fn start(helper: &Path, path: &Path) -> Result<Self, Error> {
+    /// Starts the keeper of a registry. `helper` is the `baton-lab` program.
+    pub fn start(helper: &Path, registry: &Registry) -> Result<Self, Error> {
         let mut child = Command::new(helper)
             .arg(SUBCOMMAND)
-            .arg(path)
+            .arg(registry.path())
+            .arg(registry.mark())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -47,11 +48,11 @@ impl Drop for Keeper {
     }
 }
 
-/// What the hidden subcommand does: waits until the lab is gone, then sweeps.
-pub fn main(path: &Path) -> ExitCode {
+/// What the hidden subcommand does: waits until the lab is gone, then sweeps its world.
+pub fn main(path: &Path, mark: &str) -> ExitCode {
     let mut rest = Vec::new();
     drop(std::io::stdin().read_to_end(&mut rest));
-    match registry::sweep(path) {
+    match registry::sweep_own(path, mark) {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

@@ -61,6 +61,8 @@ impl Registry {
             Err(TryLockError::Error(source)) => return Err(Error::File { verb: "lock", path: lock_path, source }),
         }
         let path = directory.join("processes");
+        // A dead predecessor's keeper may be sweeping just now: one after the other.
+        let _turn = take_turn(directory)?;
         let swept = sweep(&path)?;
         let mark: String = (0..4).map(|_| format!("{:08x}", rand::rng().random::<u32>())).collect();
         let text = format!("boot {}\nmark {mark}\n", boot());
@@ -187,6 +189,21 @@ pub fn survivors(path: &Path) -> Result<Vec<Process>, Error> {
     Ok(Contents::read(path)?.members(None))
 }
 
+/// Ends what the registry names, if it still is the registry of the world with this mark. A successor in the same
+/// directory has swept already, and its servers are in the same places: they must not be touched.
+pub fn sweep_own(path: &Path, mark: &str) -> Result<usize, Error> {
+    let _turn = take_turn(path.parent().unwrap_or(Path::new(".")))?;
+    if Contents::read(path)?.mark == mark { sweep(path) } else { Ok(0) }
+}
+
+/// Held while a world is swept or a registry begun, so that a keeper and a successor never do so at once.
+fn take_turn(directory: &Path) -> Result<File, Error> {
+    let path = directory.join("sweep.lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let locked = file.and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|source| Error::File { verb: "lock", path, source })
+}
+
 /// Ends every process that the registry at `path` names, and frees the shared memory of its dead servers.
 pub fn sweep(path: &Path) -> Result<usize, Error> {
     let contents = Contents::read(path)?;
@@ -288,6 +305,20 @@ mod tests {
         assert!(second.members().unwrap().is_empty());
         stranger.kill().unwrap();
         stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn a_late_keeper_leaves_its_successors_world_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (first, _) = Registry::begin(directory.path()).unwrap();
+        let earlier = first.mark().to_owned();
+        drop(first);
+        let (second, _) = Registry::begin(directory.path()).unwrap();
+        let mut child = sleeper(Some(second.mark()));
+        assert_eq!(sweep_own(second.path(), &earlier).unwrap(), 0);
+        assert!(child.try_wait().unwrap().is_none());
+        assert_eq!(sweep_own(second.path(), second.mark()).unwrap(), 1);
+        assert!(!child.wait().unwrap().success());
     }
 
     #[test]
