@@ -7,10 +7,22 @@ use baton_model::{
 };
 use serde_json::Value;
 
-use crate::state::{Phase, Run, State, TaskStatus};
+use crate::state::{Phase, Run, State, TaskState, TaskStatus};
 
 /// Beyond a task's own timeout, which its agent enforces, before the coordinator gives up hearing of it.
 pub const GRACE: Span = Span::from_secs(30);
+
+/// Beyond this the coordinator stops waiting for a host to acknowledge a fence: the attempt counts as unknown.
+pub const FENCE_PATIENCE: Span = Span::from_secs(120);
+
+/// When nothing is heard until then, [`crate::command::Command::ExpireTask`] is due. `None`: nothing is awaited.
+pub fn gives_up(task: &TaskState) -> Option<Moment> {
+    match &task.status {
+        TaskStatus::Due { not_before, .. } => Some(not_before.plus(task.timeout).plus(GRACE)),
+        TaskStatus::Fencing { since, .. } => Some(since.plus(FENCE_PATIENCE)),
+        TaskStatus::Pending | TaskStatus::Ended { .. } | TaskStatus::Skipped { .. } => None,
+    }
+}
 
 /// Everything that is to be done now, and when to ask again.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,7 +30,7 @@ pub struct Duties {
     /// In the order of their authority, so that an agent never sees an index fall.
     pub orders: Vec<DueOrder>,
     pub raises: Vec<DueRaise>,
-    /// Tasks past deadline and grace: propose `ExpireTask`.
+    /// Tasks past deadline and grace, fences past patience: propose `ExpireTask`.
     pub expired: Vec<TaskId>,
     /// The next moment at which the answer changes without a new entry.
     pub wake: Option<Moment>,
@@ -65,25 +77,28 @@ fn due_of(run: &Run, now: Moment, known: &impl Fn(&TaskId) -> bool, duties: &mut
     };
     for (step, state) in &run.steps {
         for task in &state.tasks {
+            let Some(gives_up) = gives_up(task) else { continue };
+            if now >= gives_up {
+                duties.expired.push(run.task_id(step, task));
+                continue;
+            }
+            wake(duties, gives_up);
             match &task.status {
                 TaskStatus::Due { index, not_before, since } => {
-                    let id = run.task_id(step, task);
-                    let gives_up = not_before.plus(task.timeout).plus(GRACE);
-                    if now >= gives_up {
-                        duties.expired.push(id);
-                        continue;
-                    }
-                    wake(duties, gives_up);
                     if now < *not_before {
                         wake(duties, *not_before);
                         continue;
                     }
                     // After a halt what runs is awaited, and what was never sent must not start.
-                    if !is_dispatching(run) || known(&id) {
+                    if !is_dispatching(run) {
+                        continue;
+                    }
+                    let id = run.task_id(step, task);
+                    if known(&id) {
                         continue;
                     }
                     duties.orders.push(DueOrder {
-                        unreachable: run.planned_step(step).map_or(Unreachable::Fail, |step| step.unreachable),
+                        unreachable: run.ruling_step(step).map_or(Unreachable::Fail, |step| step.unreachable),
                         task: id,
                         index: *index,
                         action: task.action.clone(),

@@ -2,7 +2,10 @@
 //!
 //! Runs inside `apply`, so that the entry which ends a stage is also the authority for the next one: one commit a step.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use baton_model::{
     author::Author,
@@ -15,17 +18,23 @@ use baton_model::{
 use serde_json::Value;
 
 use crate::state::{
-    Phase, Run, Standing, State, StepState, TaskState, TaskStatus,
+    FACTS_MAX, FOUND_BYTES_MAX, Phase, Run, Standing, State, StepState, TaskState, TaskStatus,
     run::{Intent, Verdict},
 };
+
+mod undo;
 
 /// Carries the run as far as it goes without news from outside.
 pub(crate) fn advance(state: &mut State, run: &mut Run, author: &Author, index: u64) {
     loop {
         match run.phase {
             Phase::Running => {}
-            Phase::Aborting => return advance_abort(run, author, index),
-            _ => return,
+            Phase::Aborting => return undo::advance(run, author, index),
+            Phase::Halted { .. }
+            | Phase::AbortHalted { .. }
+            | Phase::Succeeded
+            | Phase::Aborted { .. }
+            | Phase::RolledBack => return,
         }
         let plan = Arc::clone(&run.plan);
         let Some(stage) = plan.stages.get(run.stage) else {
@@ -38,23 +47,27 @@ pub(crate) fn advance(state: &mut State, run: &mut Run, author: &Author, index: 
                 begin(state, run, step, author, index);
             }
         }
-        for step in steps {
-            try_again(run, step, author, index);
-            fill(run, step, author.when, index);
-        }
+        // Before anything is made due: what is ordered in a run that halts would wait with its deadline running.
         if let Some(why) = held_up_by(run, steps) {
             run.note(author, format!("halted: {why}"));
             run.phase = Phase::Halted { why };
             return;
         }
+        for step in steps {
+            try_again(run, step, author, index);
+            fill(run, &step.id, step.parallel, author.when, index);
+        }
         if !steps.iter().all(|step| run.steps.get(&step.id).is_some_and(StepState::is_over)) {
             return;
         }
+        let mut kept_all = true;
         for step in steps {
-            finish(state, run, step, author.when);
+            kept_all &= finish(state, run, step, author.when);
         }
-        run.stage += 1;
-        run.stage_begun = false;
+        if kept_all {
+            run.stage += 1;
+            run.stage_begun = false;
+        }
     }
 }
 
@@ -70,13 +83,24 @@ pub(crate) fn held_up(run: &Run) -> bool {
 }
 
 fn held_up_by(run: &Run, steps: &[Step]) -> Option<String> {
-    steps.iter().filter(|step| step.on_failure == OnFailure::Halt).find_map(|step| {
+    steps.iter().filter(|step| must_succeed(step)).find_map(|step| {
         let state = run.steps.get(&step.id)?;
         if let Verdict::Failed { why } = &state.verdict {
             return Some(format!("step {} \"{}\": {why}", step.id, step.name));
         }
-        state.tasks.iter().find(|task| task.status.is_bad()).map(|task| bad_end(&step.id, &step.name, task))
+        let bad = state.tasks.iter().find(|task| task.status.is_bad() && !tries_again(step, task));
+        bad.map(|task| bad_end(&step.id, &step.name, task))
     })
+}
+
+/// A role that did not move never lets the run go on as if it had.
+fn must_succeed(step: &Step) -> bool {
+    step.on_failure == OnFailure::Halt || matches!(step.work, Work::Transfer { .. })
+}
+
+/// The step's own `retry` covers it.
+fn tries_again(step: &Step, task: &TaskState) -> bool {
+    task.status == TaskStatus::Ended { outcome: Outcome::Failed } && task.attempt < step.retry.attempts
 }
 
 fn bad_end(step: &StepId, name: &str, task: &TaskState) -> String {
@@ -99,11 +123,11 @@ fn bad_end(step: &StepId, name: &str, task: &TaskState) -> String {
 /// Begins a step: its condition, then its work.
 fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: u64) {
     let now = author.when;
-    let Some(current) = run.steps.get(&step.id) else { return };
-    if current.is_over() || current.began.is_some() && current.verdict == Verdict::Waiting {
+    // Others of the stage may have begun before a retry: what is at work is not begun again.
+    if run.steps.get(&step.id).is_none_or(|current| current.began.is_some()) {
         return;
     }
-    let verdict = match condition_holds(run, &step.condition) {
+    let verdict = match condition_holds(run, step) {
         Err(why) => Verdict::Failed { why },
         Ok(Some(why_not)) => Verdict::Skipped { why: why_not },
         Ok(None) => match &step.work {
@@ -134,13 +158,13 @@ fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: 
 }
 
 /// `None`: it holds. `Some`: why the step is left out.
-fn condition_holds(run: &Run, condition: &Condition) -> Result<Option<String>, String> {
-    match condition {
+fn condition_holds(run: &Run, step: &Step) -> Result<Option<String>, String> {
+    match &step.condition {
         Condition::Always => Ok(None),
         Condition::Never(expression) => Ok(Some(format!("when: {expression} is false"))),
         Condition::Deferred(text) => {
             let expression = Expression::parse(text).map_err(|error| error.to_string())?;
-            match expression.evaluate(&scope(run, None)).map_err(|error| error.to_string())? {
+            match expression.evaluate(&scope(run, step)).map_err(|error| error.to_string())? {
                 Value::Bool(true) => Ok(None),
                 Value::Bool(false) => Ok(Some(format!("when: {text} is false"))),
                 other => Err(format!("when: {text} is {other}, not true or false")),
@@ -150,28 +174,44 @@ fn condition_holds(run: &Run, condition: &Condition) -> Result<Option<String>, S
 }
 
 /// What expressions that had to wait see.
-fn scope(run: &Run, host: Option<&HostName>) -> Scope {
+fn scope(run: &Run, step: &Step) -> Scope {
     let mut scope: Scope = run.plan.scope.clone();
     scope.extend(run.registered.iter().map(|(name, value)| (name.clone(), value.clone())));
-    if let Some(host) = host
-        && let Some(value) = run.plan.scope.get("hosts").and_then(|hosts| hosts.get(host.as_str()))
-    {
-        scope.insert("host".to_owned(), value.clone());
+    if let Some(item) = &step.item {
+        scope.insert("item".to_owned(), item.clone());
     }
     scope
+}
+
+/// Makes `scope` the one of a task on `host`.
+fn enter(scope: &mut Scope, run: &Run, host: &HostName) {
+    match run.plan.scope.get("hosts").and_then(|hosts| hosts.get(host.as_str())) {
+        Some(value) => scope.insert("host".to_owned(), value.clone()),
+        None => scope.remove("host"),
+    };
 }
 
 /// Fills in what earlier steps registered.
 fn resolve(run: &mut Run, step: &Step) -> Result<(), String> {
     let Work::Act { tasks } = &step.work else { return Ok(()) };
+    if tasks.iter().all(|task| !task.deferred) {
+        return Ok(());
+    }
+    // One scope for all hosts: a thousand hosts must not make a thousand copies of a scope that holds a thousand hosts.
+    let mut scope = scope(run, step);
+    let mut rendered = Vec::new();
     for planned in tasks.iter().filter(|task| task.deferred) {
-        let scope = scope(run, Some(&planned.host));
-        let rendered =
-            expression::render(&planned.params, &scope, &BTreeSet::new()).map_err(|error| error.to_string())?;
-        if let Some(task) =
-            run.steps.get_mut(&step.id).and_then(|state| state.tasks.iter_mut().find(|task| task.host == planned.host))
-        {
-            task.params = rendered.value;
+        enter(&mut scope, run, &planned.host);
+        let params = expression::render(&planned.params, &scope, &BTreeSet::new())
+            .map_err(|error| format!("on {}: {error}", planned.host))?;
+        rendered.push((&planned.host, params.value));
+    }
+    let Some(state) = run.steps.get_mut(&step.id) else { return Ok(()) };
+    let mut tasks: BTreeMap<HostName, &mut TaskState> =
+        state.tasks.iter_mut().map(|task| (task.host.clone(), task)).collect();
+    for (host, params) in rendered {
+        if let Some(task) = tasks.get_mut(host) {
+            task.params = params;
         }
     }
     Ok(())
@@ -221,64 +261,65 @@ fn rejoin(state: &mut State, run: &mut Run, member: &baton_model::ids::MemberNam
 
 /// The step's own `retry`: what failed and is certainly over gets another attempt.
 fn try_again(run: &mut Run, step: &Step, author: &Author, index: u64) {
-    let again: Vec<HostName> = run.steps.get(&step.id).map_or(Vec::new(), |state| {
-        state
-            .tasks
-            .iter()
-            .filter(|task| {
-                task.status == TaskStatus::Ended { outcome: Outcome::Failed } && task.attempt < step.retry.attempts
-            })
-            .map(|task| task.host.clone())
-            .collect()
+    let again: BTreeSet<HostName> = run.steps.get(&step.id).map_or(BTreeSet::new(), |state| {
+        state.tasks.iter().filter(|task| tries_again(step, task)).map(|task| task.host.clone()).collect()
     });
+    new_attempts(run, &step.id, &again, author.when.plus(step.retry.delay), index);
     for host in again {
-        new_attempt(run, &step.id, &host, author.when.plus(step.retry.delay), index);
         run.note(author, format!("step {} tries again on {host} in {}", step.id, step.retry.delay));
     }
 }
 
 /// Makes pending tasks due, as many at once as the step allows.
-fn fill(run: &mut Run, step: &Step, now: Moment, index: u64) {
-    let limit = step.parallel.map_or(usize::MAX, |limit| limit as usize);
-    let Some(state) = run.steps.get(&step.id) else { return };
-    if state.verdict != Verdict::Open {
+fn fill(run: &mut Run, step: &StepId, parallel: Option<u32>, now: Moment, index: u64) {
+    let limit = parallel.map_or(usize::MAX, |limit| limit as usize);
+    let Some(state) = run.steps.get(step) else { return };
+    if state.verdict != Verdict::Open || state.began.is_none() {
         return;
     }
     let at_work =
         state.tasks.iter().filter(|task| !task.status.is_over() && task.status != TaskStatus::Pending).count();
-    let next: Vec<HostName> = state
+    let next: BTreeSet<HostName> = state
         .tasks
         .iter()
         .filter(|task| task.status == TaskStatus::Pending)
         .take(limit.saturating_sub(at_work))
         .map(|task| task.host.clone())
         .collect();
-    for host in next {
-        new_attempt(run, &step.id, &host, now, index);
+    new_attempts(run, step, &next, now, index);
+}
+
+/// Another attempt on each host, with `index` as its authority. Every order still open on these hosts is raised to it,
+/// because an agent refuses an index older than one that it has seen.
+fn new_attempts(run: &mut Run, step: &StepId, hosts: &BTreeSet<HostName>, not_before: Moment, index: u64) {
+    if hosts.is_empty() {
+        return;
+    }
+    raise_open_orders(run, hosts, index);
+    let Some(state) = run.steps.get_mut(step) else { return };
+    for task in state.tasks.iter_mut().filter(|task| hosts.contains(&task.host)) {
+        task.set(TaskStatus::Due { index, since: not_before, not_before });
+        task.attempt += 1;
     }
 }
 
-/// Another attempt, with `index` as its authority. Every order still open on the host is raised to it, because an agent
-/// refuses an index older than one that it has seen.
-pub(crate) fn new_attempt(run: &mut Run, step: &StepId, host: &HostName, not_before: Moment, index: u64) {
+/// What is still wanted on these hosts is wanted under the newest authority.
+fn raise_open_orders(run: &mut Run, hosts: &BTreeSet<HostName>, index: u64) {
     run.mark = index;
-    for (id, state) in &mut run.steps {
-        for task in state.tasks.iter_mut().filter(|task| task.host == *host) {
-            if id == step {
-                let due = TaskStatus::Due { index, since: not_before, not_before };
-                task.set(due);
-                task.attempt += 1;
-            } else if let TaskStatus::Due { index: authority, .. } = &mut task.status {
-                *authority = index;
-            }
+    for task in run.steps.values_mut().flat_map(|state| &mut state.tasks) {
+        if let TaskStatus::Due { index: authority, .. } = &mut task.status
+            && hosts.contains(&task.host)
+        {
+            *authority = index;
         }
     }
 }
 
 /// Asks for a fence on the host before `intent` takes effect.
 pub(crate) fn fence(run: &mut Run, step: &StepId, host: &HostName, intent: Intent, now: Moment, index: u64) {
-    run.mark = index;
     set(run, step, host, TaskStatus::Fencing { index, since: now, intent });
+    // The host will refuse what is older than the fence; another step's order there is still wanted.
+    raise_open_orders(run, &BTreeSet::from([host.clone()]), index);
 }
 
 pub(crate) fn set(run: &mut Run, step: &StepId, host: &HostName, status: TaskStatus) {
@@ -288,149 +329,55 @@ pub(crate) fn set(run: &mut Run, step: &StepId, host: &HostName, status: TaskSta
     }
 }
 
-/// A stage is over: keep what its steps found.
-fn finish(state: &mut State, run: &mut Run, step: &Step, now: Moment) {
-    let Some(step_state) = run.steps.get_mut(&step.id) else { return };
+/// A stage is over: keep what its steps found. `false` where that is more than the state may hold: the step has failed then.
+fn finish(state: &mut State, run: &mut Run, step: &Step, now: Moment) -> bool {
+    let Some(step_state) = run.steps.get_mut(&step.id) else { return true };
     step_state.ended.get_or_insert(now);
     if step.register.is_none() && step.keep.is_none() {
-        return;
+        return true;
     }
-    let found: Vec<(&HostName, &Value)> = step_state
-        .tasks
-        .iter()
-        .filter_map(|task| task.report.as_ref().map(|report| (&task.host, &report.data)))
-        .collect();
+    let found: Vec<(&HostName, &Value)> = match step_state.verdict {
+        Verdict::Open => step_state
+            .tasks
+            .iter()
+            .filter_map(|task| task.report.as_ref().map(|report| (&task.host, &report.data)))
+            .collect(),
+        Verdict::Waiting | Verdict::Done { .. } | Verdict::Skipped { .. } | Verdict::Failed { .. } => Vec::new(),
+    };
+    let nothing = found.is_empty();
     let value = match found.as_slice() {
         [] => Value::Null,
         [(_, only)] if step_state.tasks.len() == 1 => (*only).clone(),
         several => several.iter().map(|(host, data)| (host.to_string(), (*data).clone())).collect(),
     };
-    if let Some(name) = &step.register {
-        run.registered.insert(name.clone(), value.clone());
+    let bytes = value.to_string().len();
+    if bytes > FOUND_BYTES_MAX {
+        let why = format!("its hosts found {bytes} bytes of data together; at most {FOUND_BYTES_MAX} are kept");
+        step_state.verdict = Verdict::Failed { why };
+        return false;
     }
     if let Some(name) = &step.keep
         && let Some(group) = state.groups.get_mut(&run.plan.group)
+        // A step that was left out found nothing, and what an earlier run found still holds.
+        && !nothing
     {
-        group.facts.insert(name.clone(), value);
+        if !group.facts.contains_key(name) && group.facts.len() >= FACTS_MAX {
+            let why =
+                format!("the group keeps {} facts already; at most {FACTS_MAX}, so {name} is not kept", FACTS_MAX);
+            step_state.verdict = Verdict::Failed { why };
+            return false;
+        }
+        group.facts.insert(name.clone(), value.clone());
         group.revision += 1;
     }
+    if let Some(name) = &step.register {
+        run.registered.insert(name.clone(), value);
+    }
+    true
 }
 
 fn end(run: &mut Run, author: &Author, phase: Phase) {
     run.note(author, phase.as_str());
     run.phase = phase;
     run.ended = Some(author.when);
-}
-
-/// Fences first, then undo steps in reverse order, then the end.
-fn advance_abort(run: &mut Run, author: &Author, index: u64) {
-    if run.undo.is_none() {
-        if !run.fences_settled() {
-            return;
-        }
-        run.undo = Some(list_undo(run));
-    }
-    loop {
-        let Some(next) = run.undo.as_ref().and_then(|undo| undo.last().cloned()) else { break };
-        let Some(state) = run.steps.get_mut(&next) else { break };
-        if state.began.is_none() {
-            state.began = Some(author.when);
-            let hosts: Vec<HostName> = state.tasks.iter().map(|task| task.host.clone()).collect();
-            for host in hosts {
-                new_attempt(run, &next, &host, author.when, index);
-            }
-            return;
-        }
-        if let Some(task) = state.tasks.iter().find(|task| task.status.is_bad()) {
-            let why = bad_end(&next, "undo", task);
-            run.note(author, format!("abort halted: {why}"));
-            run.phase = Phase::AbortHalted { why };
-            return;
-        }
-        if !state.is_over() {
-            return;
-        }
-        state.ended = Some(author.when);
-        if let Some(undo) = run.undo.as_mut() {
-            undo.pop();
-        }
-    }
-    let undone = run.steps.iter().any(|(id, state)| id.0.ends_with("/undo") && state.ended.is_some());
-    let phase = if run.transferred {
-        let new = run.plan.new.as_ref().map_or("the target".to_owned(), ToString::to_string);
-        Phase::Aborted {
-            note: format!("the role has moved: {new} is primary; to go back, run a switchover to {}", run.plan.old),
-        }
-    } else if undone {
-        Phase::RolledBack
-    } else {
-        Phase::Aborted { note: "nothing had to be undone".to_owned() }
-    };
-    end(run, author, phase);
-}
-
-/// Undo steps for what may have had an effect, in the order of the steps: the last is undone first.
-fn list_undo(run: &mut Run) -> Vec<StepId> {
-    if run.transferred {
-        return Vec::new();
-    }
-    let mut listed = Vec::new();
-    let plan = Arc::clone(&run.plan);
-    for step in plan.stages.iter().take(run.stage + 1).flat_map(|stage| &stage.steps) {
-        let touched: Vec<HostName> = run.steps.get(&step.id).map_or(Vec::new(), |state| {
-            state.tasks.iter().filter(|task| may_have_had_an_effect(task)).map(|task| task.host.clone()).collect()
-        });
-        for (number, chunk) in undo_in_turns(step, &touched).into_iter().enumerate().rev() {
-            let id = if number == 0 {
-                StepId(format!("{}/undo", step.id))
-            } else {
-                StepId(format!("{}.{number}/undo", step.id))
-            };
-            let tasks = chunk
-                .into_iter()
-                .map(|task| TaskState {
-                    params: resolved(run, &task),
-                    host: task.host,
-                    action: task.action,
-                    timeout: step.timeout,
-                    attempt: 0,
-                    status: TaskStatus::Pending,
-                    report: None,
-                })
-                .collect();
-            run.steps.insert(id.clone(), StepState::new(tasks));
-            listed.push(id);
-        }
-    }
-    listed
-}
-
-/// An undo action may refer to what its step found. What is not there stays as it is written, and the agent refuses it.
-fn resolved(run: &Run, task: &baton_model::plan::Task) -> Value {
-    if !task.deferred {
-        return task.params.clone();
-    }
-    expression::render(&task.params, &scope(run, Some(&task.host)), &BTreeSet::new())
-        .map_or_else(|_| task.params.clone(), |rendered| rendered.value)
-}
-
-/// A step may undo with several actions, one after the other; each turn holds at most one task a host.
-fn undo_in_turns(step: &Step, hosts: &[HostName]) -> Vec<Vec<baton_model::plan::Task>> {
-    let mut turns: Vec<Vec<baton_model::plan::Task>> = Vec::new();
-    for task in step.undo.iter().filter(|task| hosts.contains(&task.host)) {
-        match turns.iter_mut().find(|turn| turn.iter().all(|other| other.host != task.host)) {
-            Some(turn) => turn.push(task.clone()),
-            None => turns.push(vec![task.clone()]),
-        }
-    }
-    turns
-}
-
-fn may_have_had_an_effect(task: &TaskState) -> bool {
-    match &task.status {
-        TaskStatus::Pending => false,
-        TaskStatus::Ended { outcome: Outcome::Unchanged | Outcome::Refused } => false,
-        TaskStatus::Ended { .. } | TaskStatus::Due { .. } | TaskStatus::Fencing { .. } => true,
-        TaskStatus::Skipped { .. } => task.report.as_ref().is_some_and(|report| report.outcome != Outcome::Unchanged),
-    }
 }

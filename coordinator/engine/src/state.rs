@@ -20,6 +20,12 @@ pub use run::{Happening, Phase, Run, StepState, TaskState, TaskStatus};
 pub const REQUESTS_MAX: usize = 512;
 /// Ended runs kept per group; older ones leave the state.
 pub const ENDED_RUNS_MAX: usize = 30;
+/// What one step's hosts found together, as JSON, at most: `register` and `keep` copy it.
+pub const FOUND_BYTES_MAX: usize = 256 * 1024;
+/// Facts kept per group.
+pub const FACTS_MAX: usize = 32;
+/// Names of removed groups remembered.
+pub const REMOVED_MAX: usize = 4096;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct State {
@@ -27,6 +33,9 @@ pub struct State {
     pub index: u64,
     pub generation: u64,
     pub groups: BTreeMap<GroupName, Group>,
+    /// A group that is defined again goes on counting: agents refuse runs and epochs that they have seen the end of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed: BTreeMap<GroupName, Removed>,
     pub runs: BTreeMap<RunId, Run>,
     pub requests: VecDeque<(String, Answer)>,
     pub audit: AuditHead,
@@ -58,6 +67,14 @@ pub struct Group {
     /// What steps with `keep` found, by name: outlives the run.
     pub facts: BTreeMap<String, Value>,
     pub open_run: Option<RunId>,
+    pub last_run: u64,
+}
+
+/// What is left of a removed group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    pub epoch: Epoch,
+    pub revision: u64,
     pub last_run: u64,
 }
 

@@ -151,6 +151,7 @@ impl Binding<'_> {
             parallel: step.parallel,
             register: step.register.clone(),
             keep: step.keep.clone(),
+            item: turn.scope.get("item").cloned(),
             undo,
         })
     }

@@ -1,6 +1,9 @@
 //! End a run. Before the role has moved the steps' undo actions run in reverse order; after it, back is another switchover.
 
-use baton_model::{ids::RunId, outcome::Fault};
+use baton_model::{
+    ids::RunId,
+    outcome::{Fault, Outcome},
+};
 
 use crate::{
     command::Answer,
@@ -8,12 +11,16 @@ use crate::{
     state::{Phase, Run, State, TaskStatus, run::Intent},
 };
 
-use super::{Context, retry_tasks::not_halted, with_run};
+use super::{
+    Context,
+    retry_tasks::{is_over, not_halted},
+    with_run,
+};
 
 pub(super) fn abort(state: &mut State, context: &Context<'_>, id: &RunId) -> Result<Answer, Fault> {
     with_run(state, id, |state, run| {
         if run.phase.is_over() {
-            return Err(not_halted(run, "abort"));
+            return Err(is_over(run, "aborted"));
         }
         if context.author.why.trim().is_empty() {
             return Err(Fault::new("BTN-0122", format!("aborting {id} needs a reason."), "Give one with --reason."));
@@ -28,7 +35,7 @@ pub(super) fn abort(state: &mut State, context: &Context<'_>, id: &RunId) -> Res
                 .steps
                 .iter()
                 .flat_map(|(step, state)| state.tasks.iter().map(move |task| (step.clone(), task)))
-                .filter(|(_, task)| matches!(task.status, TaskStatus::Due { .. } | TaskStatus::Fencing { .. }))
+                .filter(|(_, task)| may_run(&task.status))
                 .map(|(step, task)| (step, task.host.clone()))
                 .collect();
             for (step, host) in open {
@@ -40,6 +47,15 @@ pub(super) fn abort(state: &mut State, context: &Context<'_>, id: &RunId) -> Res
         progress::advance(state, run, context.author, context.index);
         Ok(Answer::Done)
     })
+}
+
+/// An attempt of unknown end may run still, and must not while it is undone.
+fn may_run(status: &TaskStatus) -> bool {
+    match status {
+        TaskStatus::Due { .. } | TaskStatus::Fencing { .. } => true,
+        TaskStatus::Ended { outcome } => *outcome == Outcome::Unknown,
+        TaskStatus::Pending | TaskStatus::Skipped { .. } => false,
+    }
 }
 
 /// The second abort: what is left of the undo steps is left to people.

@@ -20,6 +20,9 @@ pub(super) fn acknowledge(
     host: &HostName,
     acknowledged: u64,
 ) -> Result<Answer, Fault> {
+    if !state.runs.contains_key(id) {
+        return Ok(Answer::Already);
+    }
     with_run(state, id, |state, run| {
         let waiting: Vec<(StepId, Intent)> = run
             .steps
@@ -38,20 +41,15 @@ pub(super) fn acknowledge(
         }
         for (step, intent) in waiting {
             match intent {
-                Intent::Retry => progress::new_attempt(run, &step, host, context.author.when, context.index),
-                Intent::Skip { why } => settle(run, &step, host, TaskStatus::Skipped { why }),
+                // Its turn comes when the run goes on, as many at once as the step allows.
+                Intent::Retry => progress::set(run, &step, host, TaskStatus::Pending),
+                Intent::Skip { why } => progress::set(run, &step, host, TaskStatus::Skipped { why }),
                 // Withdrawn before anybody said how it ended.
-                Intent::Abort => settle(run, &step, host, TaskStatus::Ended { outcome: Outcome::Unknown }),
+                Intent::Abort => progress::set(run, &step, host, TaskStatus::Ended { outcome: Outcome::Unknown }),
             }
         }
         run.note(context.author, format!("{host} acknowledged fence {acknowledged}"));
         progress::advance(state, run, context.author, context.index);
         Ok(Answer::Done)
     })
-}
-
-fn settle(run: &mut crate::state::Run, step: &StepId, host: &HostName, status: TaskStatus) {
-    if let Some(task) = run.steps.get_mut(step).and_then(|step| step.tasks.iter_mut().find(|task| task.host == *host)) {
-        task.set(status);
-    }
 }

@@ -9,7 +9,7 @@ use baton_model::{
 
 use crate::{
     command::{Answer, Definition},
-    state::{Group, State},
+    state::{Group, REMOVED_MAX, Removed, State},
 };
 
 use super::{Context, no_group};
@@ -29,21 +29,23 @@ pub(super) fn define(
     }
     let Some(group) = state.groups.get_mut(name) else {
         let primary = definition.first_primary.clone();
+        let before = state.removed.remove(name);
+        let revision = before.as_ref().map_or(1, |before| before.revision + 1);
         state.groups.insert(
             name.clone(),
             Group {
                 definition: definition.clone(),
-                revision: 1,
-                epoch: Epoch(1),
+                revision,
+                epoch: Epoch(before.as_ref().map_or(1, |before| before.epoch.0 + 1)),
                 primary,
                 primary_since: context.author.when,
                 standings: BTreeMap::new(),
                 facts: BTreeMap::new(),
                 open_run: None,
-                last_run: 0,
+                last_run: before.map_or(0, |before| before.last_run),
             },
         );
-        return Ok(Answer::Defined { revision: 1 });
+        return Ok(Answer::Defined { revision });
     };
     if group.definition == *definition {
         return Ok(Answer::Already);
@@ -69,7 +71,16 @@ pub(super) fn remove(state: &mut State, name: &GroupName) -> Result<Answer, Faul
     if let Some(open) = &group.open_run {
         return Err(busy(name, open));
     }
+    if state.removed.len() >= REMOVED_MAX {
+        return Err(Fault::new(
+            "BTN-0129",
+            format!("{REMOVED_MAX} groups were removed already, and their names are remembered."),
+            "Define a removed group again under its name instead of a new one.",
+        ));
+    }
+    let left = Removed { epoch: group.epoch, revision: group.revision, last_run: group.last_run };
     state.groups.remove(name);
+    state.removed.insert(name.clone(), left);
     state.runs.retain(|id, _| &id.group != name);
     Ok(Answer::Done)
 }

@@ -27,20 +27,27 @@ pub(super) fn report(state: &mut State, context: &Context<'_>, id: &TaskId, repo
             return Ok(Answer::Already);
         }
         let ended = TaskStatus::Ended { outcome: report.outcome };
-        match &task.status {
-            TaskStatus::Due { .. } => task.set(ended),
-            // The end came before the fence did: retry and skip have nothing left to wait for.
-            TaskStatus::Fencing { intent, .. } => match intent {
-                Intent::Abort => task.set(ended),
-                Intent::Retry | Intent::Skip { .. } if report.outcome.is_success() => task.set(ended),
-                Intent::Retry | Intent::Skip { .. } => {
-                    task.report = Some(report.clone());
-                    return Ok(Answer::Done);
+        let next = match &task.status {
+            TaskStatus::Due { .. } => Some(ended),
+            // The end came before the fence did: there is nothing left to wait for.
+            TaskStatus::Fencing { intent, .. } => match (intent, report.outcome) {
+                (Intent::Abort, _) | (_, Outcome::Unchanged | Outcome::Changed) => Some(ended),
+                (Intent::Retry, Outcome::Failed | Outcome::Refused) => Some(TaskStatus::Pending),
+                (Intent::Skip { why }, Outcome::Failed | Outcome::Refused) => {
+                    Some(TaskStatus::Skipped { why: why.clone() })
                 }
+                // Only the fence tells.
+                (Intent::Retry | Intent::Skip { .. }, Outcome::Unknown) => None,
             },
             // Now somebody knows.
-            TaskStatus::Ended { outcome: Outcome::Unknown } => task.set(ended),
+            TaskStatus::Ended { outcome: Outcome::Unknown } => Some(ended),
             TaskStatus::Pending | TaskStatus::Ended { .. } | TaskStatus::Skipped { .. } => return Ok(Answer::Already),
+        };
+        if report.outcome == Outcome::Unknown && task.report.as_ref() == Some(report) {
+            return Ok(Answer::Already);
+        }
+        if let Some(next) = next {
+            task.set(next);
         }
         task.report = Some(report.clone());
         if !report.outcome.is_success() {

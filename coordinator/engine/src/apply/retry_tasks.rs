@@ -9,7 +9,7 @@ use crate::{
     command::{Answer, Target},
     progress,
     state::{
-        Phase, State, TaskStatus,
+        Phase, Run, State, TaskStatus,
         run::{Intent, Verdict},
     },
 };
@@ -29,6 +29,8 @@ pub(super) fn retry(state: &mut State, context: &Context<'_>, id: &RunId, target
             {
                 // The coordinator's own part failed before any task was due: begin the stage again.
                 step_state.verdict = Verdict::Open;
+                step_state.began = None;
+                step_state.ended = None;
                 run.stage_begun = false;
                 again += 1;
                 continue;
@@ -44,21 +46,36 @@ pub(super) fn retry(state: &mut State, context: &Context<'_>, id: &RunId, target
                 if status == (TaskStatus::Ended { outcome: Outcome::Unknown }) {
                     progress::fence(run, &step, &host, Intent::Retry, context.author.when, context.index);
                 } else {
-                    progress::new_attempt(run, &step, &host, context.author.when, context.index);
+                    progress::set(run, &step, &host, TaskStatus::Pending);
                 }
             }
         }
         if again == 0 {
             return Err(nothing_matches(run, target));
         }
-        run.phase = if run.phase.is_abort() { Phase::Aborting } else { Phase::Running };
         run.note(context.author, format!("retry of {again}"));
+        go_on(run);
         progress::advance(state, run, context.author, context.index);
         Ok(Answer::Done)
     })
 }
 
-pub(super) fn not_halted(run: &crate::state::Run, verb: &str) -> Fault {
+/// Ends the halt if its causes are decided about. Until then, what is to be retried waits its turn.
+pub(super) fn go_on(run: &mut Run) {
+    if run.phase.is_halted() && !progress::held_up(run) {
+        run.phase = if run.phase.is_abort() { Phase::Aborting } else { Phase::Running };
+    }
+}
+
+pub(super) fn is_over(run: &Run, verb: &str) -> Fault {
+    Fault::new(
+        "BTN-0127",
+        format!("{} cannot be {verb}: it is over ({}).", run.id, run.phase.as_str()),
+        format!("See \"baton show {}\".", run.id),
+    )
+}
+
+pub(super) fn not_halted(run: &Run, verb: &str) -> Fault {
     Fault::new(
         "BTN-0118",
         format!("{} cannot {verb}: it is {}, not halted.", run.id, run.phase.as_str()),
@@ -66,7 +83,7 @@ pub(super) fn not_halted(run: &crate::state::Run, verb: &str) -> Fault {
     )
 }
 
-pub(super) fn nothing_matches(run: &crate::state::Run, target: &Target) -> Fault {
+pub(super) fn nothing_matches(run: &Run, target: &Target) -> Fault {
     let at: Vec<String> = run
         .current_steps()
         .iter()

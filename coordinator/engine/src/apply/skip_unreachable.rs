@@ -11,8 +11,11 @@ use crate::{
 use super::{Context, with_run};
 
 pub(super) fn skip(state: &mut State, context: &Context<'_>, id: &TaskId, evidence: &str) -> Result<Answer, Fault> {
+    if !state.runs.contains_key(&id.run) {
+        return Ok(Answer::Already);
+    }
     with_run(state, &id.run, |state, run| {
-        if run.planned_step(&id.step).map(|step| step.unreachable) != Some(Unreachable::Skip) {
+        if run.ruling_step(&id.step).map(|step| step.unreachable) != Some(Unreachable::Skip) {
             return Ok(Answer::Already);
         }
         let Some(task) = run.task_mut(id) else { return Ok(Answer::Already) };

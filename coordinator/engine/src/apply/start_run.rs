@@ -1,7 +1,7 @@
 //! Start a run. What was shown is what runs: a plan whose group, runbook or epoch moved is refused with the difference.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -15,7 +15,7 @@ use baton_model::{
 use crate::{
     command::Answer,
     progress,
-    state::{Phase, Run, Standing, State, StepState, TaskState, TaskStatus},
+    state::{Phase, Run, Standing, State, StepState, TaskState, TaskStatus, run::is_undo},
 };
 
 use super::{Context, close, define_group::busy, no_group};
@@ -54,6 +54,7 @@ pub(super) fn start(state: &mut State, context: &Context<'_>, plan: &Plan, diges
         }
         None => return moved(format!("group {} no longer has a runbook {}", plan.group, plan.runbook)),
     }
+    well_formed(plan)?;
     if plan.transfer_stage().is_some() {
         role_may_move(state, plan)?;
     }
@@ -85,6 +86,42 @@ pub(super) fn start(state: &mut State, context: &Context<'_>, plan: &Plan, diges
         close(state, &id);
     }
     Ok(Answer::Started { run: id })
+}
+
+/// What the planner never makes, and the engine could not carry out: it would share a state, or never end.
+fn well_formed(plan: &Plan) -> Result<(), Fault> {
+    let wrong = |what: String| {
+        Err(Fault::new("BTN-0126", format!("the plan cannot be carried out: {what}."), "This is a defect; report it."))
+    };
+    let mut ids = BTreeSet::new();
+    let mut transfers = 0;
+    for stage in &plan.stages {
+        for step in &stage.steps {
+            if !ids.insert(&step.id) || is_undo(&step.id) {
+                return wrong(format!("two steps are called {}", step.id));
+            }
+            if step.parallel == Some(0) {
+                return wrong(format!("step {} works on no host at once", step.id));
+            }
+            match &step.work {
+                Work::Act { tasks } => {
+                    let mut hosts = BTreeSet::new();
+                    if let Some(twice) = tasks.iter().find(|task| !hosts.insert(&task.host)) {
+                        return wrong(format!("step {} names {} twice", step.id, twice.host));
+                    }
+                }
+                Work::Transfer { .. } => transfers += 1,
+                Work::Rejoin { .. } | Work::Confirm { .. } | Work::Approval { .. } => {}
+            }
+            if stage.precheck && matches!(step.work, Work::Transfer { .. } | Work::Rejoin { .. }) {
+                return wrong(format!("precheck {} changes the group", step.id));
+            }
+        }
+    }
+    if transfers > 1 {
+        return wrong(format!("it moves the role {transfers} times"));
+    }
+    Ok(())
 }
 
 fn open_step(step: &Step) -> StepState {

@@ -9,7 +9,8 @@ pub(super) fn check(before: &State, after: &State) -> Vec<String> {
             wrong.push(format!("{name}: primary {} is not a member", group.primary));
         }
         let Some(earlier) = before.groups.get(name) else {
-            if group.epoch.0 != 1 {
+            let first = before.removed.get(name).map_or(1, |removed| removed.epoch.0 + 1);
+            if group.epoch.0 != first {
                 wrong.push(format!("{name}: first epoch is {}", group.epoch));
             }
             continue;

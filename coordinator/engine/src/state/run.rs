@@ -137,6 +137,7 @@ pub struct TaskState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "status")]
 pub enum TaskStatus {
+    /// Not ordered now: it was never, or it waits for another attempt.
     Pending,
     /// The entry at `index` made it due.
     Due {
@@ -189,14 +190,14 @@ impl TaskStatus {
         match (self, next) {
             (Pending, Due { .. } | Skipped { .. }) => true,
             (Due { .. }, Ended { .. } | Skipped { .. } | Fencing { .. }) => true,
-            // Another attempt, on a word or by the step's own `retry`.
-            (Ended { outcome }, Due { .. }) => !outcome.is_success(),
+            // Another attempt: by the step's own `retry` at once, on a word when its turn comes.
+            (Ended { outcome }, Due { .. } | Pending) => !outcome.is_success() && *outcome != Outcome::Unknown,
             // An attempt of unknown end must be fenced before another one.
             (Ended { outcome }, Fencing { .. }) => *outcome == Outcome::Unknown,
             // A late report ends the doubt; an operator leaves a bad end behind.
             (Ended { outcome: Outcome::Unknown }, Ended { .. }) => true,
             (Ended { outcome }, Skipped { .. }) => !outcome.is_success(),
-            (Fencing { .. }, Due { .. } | Skipped { .. } | Ended { .. } | Fencing { .. }) => true,
+            (Fencing { .. }, Pending | Skipped { .. } | Ended { .. } | Fencing { .. }) => true,
             _ => false,
         }
     }
@@ -262,6 +263,13 @@ impl Run {
         })
     }
 
+    /// The plan's step that `id` names, or that `id` undoes: its rules hold for both.
+    pub fn ruling_step(&self, id: &StepId) -> Option<&Step> {
+        let Some(undone) = id.0.strip_suffix("/undo") else { return self.planned_step(id) };
+        let named = |name: &str| self.plan.steps().find(|step| step.id.0 == name);
+        named(undone).or_else(|| named(undone.rsplit_once('.')?.0))
+    }
+
     pub fn planned_step(&self, id: &StepId) -> Option<&Step> {
         self.plan.steps().find(|step| &step.id == id)
     }
@@ -291,4 +299,13 @@ impl StepState {
             Verdict::Done { .. } | Verdict::Skipped { .. } => true,
         }
     }
+}
+
+/// Undo steps are named after what they undo: `4/undo`, and `4.1/undo` for a second undo action.
+pub fn undo_id(step: &StepId, turn: usize) -> StepId {
+    StepId(if turn == 0 { format!("{step}/undo") } else { format!("{step}.{turn}/undo") })
+}
+
+pub fn is_undo(id: &StepId) -> bool {
+    id.0.ends_with("/undo")
 }
