@@ -70,6 +70,11 @@ pub fn admit(ledger: &Ledger, from: &str, host: &HostName, order: &Order, alive:
     if order.fence.index > ledger.mark(&task.run) {
         changes.push(Change::Mark(task.run.clone(), order.fence.index));
     }
+    // A group has one run at a time: an order of this one says that those before it are over. It keeps the journal bounded
+    // by the run that is open.
+    if task.run.number > ledger.floor(&task.run.group) {
+        changes.push(Change::Floor(task.run.group.clone(), task.run.number));
+    }
     changes.push(Change::Task(task.clone(), Entry::Received { order: order.clone(), received: now }));
     Admission::Run(changes)
 }
@@ -78,7 +83,8 @@ pub fn admit(ledger: &Ledger, from: &str, host: &HostName, order: &Order, alive:
 fn obeys(ledger: &Ledger, from: &str, reign: Reign) -> Result<(), Fault> {
     let seen = &ledger.ruler;
     if reign < seen.reign {
-        let message = format!("the order is of reign {reign}, and {} of {} has taken over", seen.reign, seen.coordinator);
+        let message =
+            format!("the order is of reign {reign}, and {} of {} has taken over", seen.reign, seen.coordinator);
         return Err(Fault::new("BTN-0431", message, ""));
     }
     if reign > seen.reign || seen.coordinator.is_empty() {
@@ -118,7 +124,8 @@ pub fn accede(
     let seen = &ledger.ruler;
     let taken = reign == seen.reign && !seen.coordinator.is_empty() && from != seen.coordinator;
     if reign < seen.reign || taken {
-        let message = format!("{from} announces reign {reign}, and {} of {} was acknowledged", seen.reign, seen.coordinator);
+        let message =
+            format!("{from} announces reign {reign}, and {} of {} was acknowledged", seen.reign, seen.coordinator);
         return Err(Fault::new("BTN-0431", message, ""));
     }
     let mut changes = Vec::new();

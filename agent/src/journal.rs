@@ -27,7 +27,9 @@ const CACHE_BYTES: usize = 1 << 20;
 pub enum JournalError {
     #[error("BTN-0451 the journal cannot be used: {0}")]
     Database(Box<redb::Error>),
-    #[error("BTN-0452 the journal has schema {found}, and this agent knows {SCHEMA}. Install the agent that wrote it, or a newer one")]
+    #[error(
+        "BTN-0452 the journal has schema {found}, and this agent knows {SCHEMA}. Install the agent that wrote it, or a newer one"
+    )]
     Schema { found: u64 },
     #[error("BTN-0453 the journal has a line that is not understood, {key}: {reason}")]
     Line { key: String, reason: String },

@@ -43,7 +43,7 @@ pub enum Entry {
     Started { order: Order, received: Moment, started: Moment },
     /// It has ended; the coordinator may not know yet.
     Finished { order: Order, report: Report },
-    /// The outcome is committed. What is left refuses a late duplicate until the run's mark or the group's floor does.
+    /// The outcome is committed. What is left refuses a late duplicate until the group's floor does.
     Forgotten { fence: Fence },
 }
 
@@ -58,14 +58,6 @@ impl Entry {
     pub fn is_open(&self) -> bool {
         matches!(self, Entry::Received { .. } | Entry::Started { .. })
     }
-    fn index(&self) -> u64 {
-        match self {
-            Entry::Forgotten { fence } => fence.index,
-            Entry::Received { order, .. } | Entry::Started { order, .. } | Entry::Finished { order, .. } => {
-                order.fence.index
-            }
-        }
-    }
 }
 
 /// One line of the journal.
@@ -75,7 +67,7 @@ pub enum Change {
     Mark(RunId, u64),
     Floor(GroupName, u64),
     Task(TaskId, Entry),
-    /// A mark or a forgotten task that a floor or a mark has made superfluous.
+    /// A mark or a forgotten task that a floor has made superfluous.
     DropMark(RunId),
     DropTask(TaskId),
 }
@@ -119,12 +111,11 @@ impl Ledger {
     pub fn unforgotten(&self) -> impl Iterator<Item = (&TaskId, &Entry)> {
         self.tasks.iter().filter(|(_, entry)| !matches!(entry, Entry::Forgotten { .. }))
     }
-    /// What is refused by a floor or a mark anyway, and can go.
+    /// What is refused by a floor anyway, and can go. A mark is not enough: the same task could come with a higher index.
     pub fn superfluous(&self) -> Vec<Change> {
         let over = |run: &RunId| run.number < self.floor(&run.group);
-        let tasks = self.tasks.iter().filter(|(task, entry)| {
-            matches!(entry, Entry::Forgotten { .. }) && (over(&task.run) || entry.index() < self.mark(&task.run))
-        });
+        let tasks =
+            self.tasks.iter().filter(|(task, entry)| matches!(entry, Entry::Forgotten { .. }) && over(&task.run));
         let marks = self.marks.keys().filter(|run| over(run) && !self.unforgotten().any(|(task, _)| task.run == **run));
         let tasks = tasks.map(|(task, _)| Change::DropTask(task.clone()));
         tasks.chain(marks.map(|run| Change::DropMark(run.clone()))).collect()

@@ -126,7 +126,8 @@ async fn once(
     };
     backoff.reset();
     tracing::info!(coordinator = %welcome.coordinator, "session begun");
-    let session = Session { options, executor, coordinator: welcome.coordinator.clone(), files: files::Files::default() };
+    let session =
+        Session { options, executor, coordinator: welcome.coordinator.clone(), files: files::Files::default() };
     if !executor.send(Request::Attach { coordinator: welcome.coordinator.clone(), up: up.clone() }).await {
         return Ended::Executor;
     }

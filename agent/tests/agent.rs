@@ -45,8 +45,11 @@ impl World {
         let identity = agent_identity_once(&self.authority, self.directory.path());
         let policy = self.path("policy.toml");
         let root = self.directory.path().canonicalize().expect("real");
-        std::fs::write(&policy, format!("programs = ['/bin/sh']\npaths = ['{}/**']\nsecrets = ['fdb']\n", root.display()))
-            .expect("written");
+        std::fs::write(
+            &policy,
+            format!("programs = ['/bin/sh']\npaths = ['{}/**']\nsecrets = ['fdb']\n", root.display()),
+        )
+        .expect("written");
         let addresses: Vec<String> = coordinators.iter().map(|c| format!("{:?}", c.address.to_string())).collect();
         let config = format!(
             "identity = {identity:?}\ncoordinators = [{}]\nstate = {:?}\npolicy = {policy:?}\n[secrets]\ndirectory = {:?}\n",
@@ -180,7 +183,8 @@ async fn a_killed_agent_observes_first_and_does_not_do_it_twice() {
     let blind = order("db1", "2", (1, 10), &format!("echo begun >> {}; sleep 300", world.shown("blind")), LONG);
     peer.execute(&observed).await;
     peer.execute(&blind).await;
-    until("the effects", || world.lines("effects") == 1 && world.lines("blind") == 1 && Path::new(&marker).exists()).await;
+    until("the effects", || world.lines("effects") == 1 && world.lines("blind") == 1 && Path::new(&marker).exists())
+        .await;
     world.kill();
 
     let mut peer = ready(&mut world, &mut coordinator, 1).await;
@@ -206,7 +210,8 @@ async fn a_killed_agent_repeats_what_may_be_repeated_and_nothing_of_it_still_run
     let mut peer = ready(&mut world, &mut coordinator, 1).await;
     let (effects, gate) = (world.shown("effects"), world.shown("gate"));
     // A grandchild that would go on by itself after the shell is gone.
-    let script = format!("echo $$ >> {effects}; (until [ -e {gate} ]; do sleep 0.05; done; echo late >> {effects}.late) & wait");
+    let script =
+        format!("echo $$ >> {effects}; (until [ -e {gate} ]; do sleep 0.05; done; echo late >> {effects}.late) & wait");
     let params = serde_json::json!({ "argv": ["/bin/sh", "-c", script], "repeatable": true });
     let order = exec("db1", "1", (1, 10), params, LONG);
     peer.execute(&order).await;
@@ -249,7 +254,9 @@ async fn a_task_that_is_overdue_is_killed_with_all_that_it_started() {
     let mut coordinator = world.coordinator("c1").await;
     let mut peer = ready(&mut world, &mut coordinator, 1).await;
     let pids = world.shown("pids");
-    let script = format!("trap '' TERM; echo $$ >> {pids}; (trap '' TERM; sleep 300 & echo $! >> {pids}; wait) & wait; sleep 300");
+    let script = format!(
+        "trap '' TERM; echo $$ >> {pids}; (trap '' TERM; sleep 300 & echo $! >> {pids}; wait) & wait; sleep 300"
+    );
     let order = order("db1", "1", (1, 10), &script, Span(1000));
     peer.execute(&order).await;
     let report = peer.finished(&order.task).await;
@@ -320,7 +327,13 @@ async fn policy_secrets_dry_runs_and_files() {
         (serde_json::json!({ "argw": [] }), Err("BTN-0497")),
     ] {
         let bytes = serde_json::to_vec(&params).expect("JSON").into();
-        peer.send(Down::Observe(pb::Observe { request: 7, action: "exec.run".into(), params: bytes, timeout_ms: 5000 })).await;
+        peer.send(Down::Observe(pb::Observe {
+            request: 7,
+            action: "exec.run".into(),
+            params: bytes,
+            timeout_ms: 5000,
+        }))
+        .await;
         let answer = peer
             .wait("Observed", |message| match message {
                 Up::Observed(observed) => Some(wire::parse_observed(observed.clone()).expect("well formed").1),
@@ -328,7 +341,10 @@ async fn policy_secrets_dry_runs_and_files() {
             })
             .await;
         match expected {
-            Ok(()) => assert!(matches!(answer, Ok(Observation::CannotTell { .. } | Observation::Differs { .. })), "{answer:?}"),
+            Ok(()) => assert!(
+                matches!(answer, Ok(Observation::CannotTell { .. } | Observation::Differs { .. })),
+                "{answer:?}"
+            ),
             Err(code) => assert_eq!(answer.expect_err("refused").code, code),
         }
     }

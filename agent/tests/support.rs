@@ -54,7 +54,6 @@ pub struct Peer {
 }
 
 pub struct Coordinator {
-    pub name: String,
     pub address: Address,
     sessions: mpsc::Receiver<Peer>,
     _stop: tokio_util::sync::DropGuard,
@@ -115,7 +114,7 @@ impl Coordinator {
                 () = ended.cancelled() => {}
             }
         });
-        Self { name: name.to_owned(), address, sessions, _stop: stop.drop_guard() }
+        Self { address, sessions, _stop: stop.drop_guard() }
     }
 
     /// The next session that an agent opens; its Hello has come.
@@ -143,10 +142,8 @@ impl Peer {
                 let message = self.up.message().await.expect("the session goes on").expect("the session goes on");
                 let message = message.message.expect("a known message");
                 if let Up::Heartbeat(beat) = &message {
-                    let reply = pb::HeartbeatReply {
-                        sequence: beat.sequence,
-                        sent_monotonic_ms: beat.sent_monotonic_ms,
-                    };
+                    let reply =
+                        pb::HeartbeatReply { sequence: beat.sequence, sent_monotonic_ms: beat.sent_monotonic_ms };
                     self.down
                         .send(Ok(pb::ToAgent { message: Some(Down::HeartbeatReply(reply)) }))
                         .await
@@ -220,13 +217,7 @@ pub fn order(host: &str, step: &str, (term, index): (u64, u64), script: &str, ti
     exec(host, step, (term, index), serde_json::json!({ "argv": ["/bin/sh", "-c", script] }), timeout)
 }
 
-pub fn exec(
-    host: &str,
-    step: &str,
-    (term, index): (u64, u64),
-    params: serde_json::Value,
-    timeout: Span,
-) -> Order {
+pub fn exec(host: &str, step: &str, (term, index): (u64, u64), params: serde_json::Value, timeout: Span) -> Order {
     let task = TaskId {
         run: "g-1".parse().expect("a run"),
         step: StepId(step.to_owned()),

@@ -108,7 +108,8 @@ fn a_known_task_is_never_begun_again() {
 #[test]
 fn a_higher_index_raises_the_mark_and_a_lower_reign_is_not_acknowledged() {
     let mut ledger = ledger();
-    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(3, 1), (1, 5, 20)), false, Moment(0)) else {
+    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(3, 1), (1, 5, 20)), false, Moment(0))
+    else {
         panic!("it is admitted")
     };
     commit(&mut ledger, changes);
@@ -116,11 +117,16 @@ fn a_higher_index_raises_the_mark_and_a_lower_reign_is_not_acknowledged() {
     for (from, generation, term, good) in
         [("c1", 1, 5, true), ("c2", 1, 5, false), ("c1", 1, 4, false), ("c2", 0, 99, false), ("c2", 2, 1, true)]
     {
-        assert_eq!(accede(&ledger, from, Reign { generation, term }, &[], &[]).is_ok(), good, "{from} {generation}.{term}");
+        assert_eq!(
+            accede(&ledger, from, Reign { generation, term }, &[], &[]).is_ok(),
+            good,
+            "{from} {generation}.{term}"
+        );
     }
     // Nothing sinks, whatever a leader that is behind says.
     let run = task(3, 1).run;
-    let changes = accede(&ledger, "c1", Reign { generation: 1, term: 6 }, &[(run.clone(), 5)], &[]).expect("a new reign");
+    let changes =
+        accede(&ledger, "c1", Reign { generation: 1, term: 6 }, &[(run.clone(), 5)], &[]).expect("a new reign");
     commit(&mut ledger, changes);
     assert_eq!(ledger.mark(&run), 20);
 }
@@ -142,6 +148,27 @@ fn what_a_crash_left_is_repeated_only_where_that_does_no_harm() {
     assert_eq!(recover(&cannot_tell(), true, true), Recovery::Act);
     assert_eq!(recover(&cannot_tell(), true, false), Recovery::Unknown);
     assert_eq!(recover(&cannot_tell(), false, true), Recovery::Unknown);
+}
+
+/// Found by the sequences below: the mark had risen above what was remembered of the task.
+#[test]
+fn a_task_that_comes_again_with_a_higher_index_is_refused_after_it_was_forgotten() {
+    let mut ledger = ledger();
+    let first = order(task(3, 1), (1, 5, 10));
+    ledger.apply(Change::Task(first.task.clone(), Entry::Forgotten { fence: first.fence }));
+    commit(&mut ledger, vec![Change::Mark(first.task.run.clone(), 12)]);
+    assert_eq!(verdict(&ledger, "c1", &order(first.task, (1, 5, 12)), false), "BTN-0434");
+}
+
+#[test]
+fn an_order_of_a_new_run_ends_those_before_it() {
+    let mut ledger = ledger();
+    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(4, 1), (1, 5, 20)), false, Moment(0))
+    else {
+        panic!("it is admitted")
+    };
+    commit(&mut ledger, changes);
+    assert_eq!(verdict(&ledger, "c1", &order(task(3, 9), (1, 5, 30)), false), "BTN-0433");
 }
 
 /// What may happen to an agent, in any order. `term` and `index` are small so that they collide.
@@ -191,12 +218,23 @@ impl World {
                 let order = order(task(run, step), (1, term, index));
                 match admit(&self.ledger, &name(from), &host(), &order, self.alive.contains(&order.task), Moment(0)) {
                     Admission::Run(changes) => {
-                        prop_assert_eq!(Some(order.fence.reign()), self.acknowledged, "a reign that was not acknowledged");
-                        prop_assert!(index >= self.marks.get(&order.task.run).copied().unwrap_or(0), "older than the mark");
+                        prop_assert_eq!(
+                            Some(order.fence.reign()),
+                            self.acknowledged,
+                            "a reign that was not acknowledged"
+                        );
+                        prop_assert!(
+                            index >= self.marks.get(&order.task.run).copied().unwrap_or(0),
+                            "older than the mark"
+                        );
                         prop_assert!(run >= self.floor, "a run that is over");
                         prop_assert!(!self.finished_runs.contains_key(&order.task), "performed twice");
                         commit(&mut self.ledger, changes);
-                        self.marks.entry(order.task.run.clone()).and_modify(|mark| *mark = (*mark).max(index)).or_insert(index);
+                        self.marks
+                            .entry(order.task.run.clone())
+                            .and_modify(|mark| *mark = (*mark).max(index))
+                            .or_insert(index);
+                        self.floor = self.floor.max(run);
                         self.alive.push(order.task);
                     }
                     Admission::ObserveFirst => self.alive.push(order.task),
@@ -231,13 +269,18 @@ impl World {
             }
             Event::Begin { pick } => {
                 let Some(task) = pick_of(&self.alive, pick) else { return Ok(()) };
-                let Some(Entry::Received { order, received }) = self.ledger.tasks.get(&task).cloned() else { return Ok(()) };
+                let Some(Entry::Received { order, received }) = self.ledger.tasks.get(&task).cloned() else {
+                    return Ok(());
+                };
                 if may_begin(&self.ledger, &task, order.fence).is_ok() {
                     prop_assert!(task.run.number >= self.floor, "began in a run that is over");
                     prop_assert!(order.fence.index >= self.marks[&task.run], "began below a raised fence");
                     *self.begun.entry(task.clone()).or_default() += 1;
                     prop_assert_eq!(self.begun[&task], 1, "begun twice");
-                    commit(&mut self.ledger, vec![Change::Task(task, Entry::Started { order, received, started: Moment(1) })]);
+                    commit(
+                        &mut self.ledger,
+                        vec![Change::Task(task, Entry::Started { order, received, started: Moment(1) })],
+                    );
                 }
             }
             Event::Finish { pick } => {

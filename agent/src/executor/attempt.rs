@@ -31,8 +31,14 @@ const OBSERVE_PATIENCE: Duration = Duration::from_secs(10);
 /// What a performance asks of the executor.
 pub(super) enum Ask {
     /// "My effect begins": answered when that is on disk, or with a refusal where the fence has moved.
-    Begin { task: TaskId, answer: oneshot::Sender<Result<(), Fault>> },
-    Progress { task: TaskId, note: Note },
+    Begin {
+        task: TaskId,
+        answer: oneshot::Sender<Result<(), Fault>>,
+    },
+    Progress {
+        task: TaskId,
+        note: Note,
+    },
 }
 
 pub(super) struct Attempt {
@@ -107,21 +113,24 @@ impl Attempt {
         let directory = match self.directories.create(&task) {
             Ok(directory) => directory,
             Err(error) => {
-                let end = self.not_possible(Fault::new("BTN-0491", format!("cannot make the task's directory: {error}"), ""));
+                let end =
+                    self.not_possible(Fault::new("BTN-0491", format!("cannot make the task's directory: {error}"), ""));
                 return report(end, None, started, self.now());
             }
         };
         if self.interrupted
             && let Err(error) = leftovers::end(&directory, &task, STOP_PATIENCE)
         {
-            let fault = Fault::new("BTN-0492", format!("what {task} had started still runs: {error}"), "End it by hand.");
+            let fault =
+                Fault::new("BTN-0492", format!("what {task} had started still runs: {error}"), "End it by hand.");
             return report(End::bad(Outcome::Unknown, fault), None, started, self.now());
         }
         let (progress, notes) = mpsc::channel(16);
         let context = match self.context(directory, progress) {
             Ok(context) => context,
             Err(error) => {
-                let end = self.not_possible(Fault::new("BTN-0491", format!("cannot open the task's output: {error}"), ""));
+                let end =
+                    self.not_possible(Fault::new("BTN-0491", format!("cannot open the task's output: {error}"), ""));
                 return report(end, None, started, self.now());
             }
         };
@@ -136,7 +145,8 @@ impl Attempt {
         let action = match Action::parse(&self.order.action, &self.order.params) {
             Ok(action) => action,
             Err(error) => {
-                let fault = Fault::new("BTN-0497", error.to_string(), "Install the same version on agents and coordinators.");
+                let fault =
+                    Fault::new("BTN-0497", error.to_string(), "Install the same version on agents and coordinators.");
                 return self.not_possible(fault);
             }
         };
@@ -157,7 +167,9 @@ impl Attempt {
         if self.interrupted {
             let may_act = !self.superseded && !context.is_cancelled();
             match decide::recover(&observation, perform.repeatable(), may_act) {
-                Recovery::Act => context.output().line("The agent was restarted in the middle of this task; it is done again."),
+                Recovery::Act => {
+                    context.output().line("The agent was restarted in the middle of this task; it is done again.")
+                }
                 Recovery::InPlace => return interrupted_in_place(&observation),
                 Recovery::NotDone => return End::bad(Outcome::Failed, self.interrupted_fault(&observation)),
                 Recovery::Unknown => return End::bad(Outcome::Unknown, self.interrupted_fault(&observation)),

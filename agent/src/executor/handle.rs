@@ -11,14 +11,37 @@ pub const UP_CAPACITY: usize = 256;
 /// What a session brings. `from` is the coordinator's name, as its certificate says it.
 pub enum Request {
     /// A session has begun; answers go here.
-    Attach { coordinator: String, up: mpsc::Sender<pb::FromAgent> },
+    Attach {
+        coordinator: String,
+        up: mpsc::Sender<pb::FromAgent>,
+    },
     /// It has ended.
-    Detach { coordinator: String, up: mpsc::Sender<pb::FromAgent> },
-    Reign { from: String, accession: wire::Accession },
-    Raise { from: String, raised: wire::Raised },
-    Execute { from: String, order: Order },
-    Forget { from: String, task: TaskId },
-    Observe { from: String, request: u64, action: Result<Action, Fault>, timeout: Span },
+    Detach {
+        coordinator: String,
+        up: mpsc::Sender<pb::FromAgent>,
+    },
+    Reign {
+        from: String,
+        accession: wire::Accession,
+    },
+    Raise {
+        from: String,
+        raised: wire::Raised,
+    },
+    Execute {
+        from: String,
+        order: Order,
+    },
+    Forget {
+        from: String,
+        task: TaskId,
+    },
+    Observe {
+        from: String,
+        request: u64,
+        action: Result<Action, Fault>,
+        timeout: Span,
+    },
 }
 
 /// Cheap to clone.

@@ -32,7 +32,8 @@ impl Files {
         let path = wire::parse_task_id("ReadFile", message.task)
             .map_err(|error| Fault::new("BTN-0471", error.to_string(), ""))
             .and_then(|task| {
-                let wrong = || Fault::new("BTN-0472", format!("{:?} is not the name of a task's file", message.name), "");
+                let wrong =
+                    || Fault::new("BTN-0472", format!("{:?} is not the name of a task's file", message.name), "");
                 file_of(&task_directory(state_directory, &task), &message.name).ok_or_else(wrong)
             });
         let busy = self.streaming.len() >= STREAMS_MAX;
