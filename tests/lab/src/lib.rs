@@ -3,7 +3,10 @@
 //! Apart from Baton's own crates, because it plays everything that is not Baton: other people's databases,
 //! services and accidents. It must never rely on what Baton says about itself.
 
+pub mod cluster;
 pub mod horizon;
+pub mod installation;
 pub mod ledger;
 pub mod packages;
 pub mod processes;
+pub mod story;

@@ -1,12 +1,167 @@
-//! `cargo lab`: builds a world. Hidden subcommands are the small programs that a world is made of.
+//! `cargo lab`: builds a world, tells its story, and says whether it was true. Hidden subcommands are the small programs
+//! that a world is made of.
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result, bail};
+use baton_lab::{
+    cluster::{AgentSetting, Binaries, Cluster},
+    horizon,
+    installation::{Installation, Size},
+    packages,
+    processes::Registry,
+    story::{self, Teller, horizon::Show},
+};
+use clap::{Parser, Subcommand};
+
+/// A whole world on one machine, with real servers, in which Baton is shown and tried.
+#[derive(Debug, Parser)]
+#[command(name = "cargo lab", bin_name = "cargo lab")]
+struct Arguments {
+    #[command(subcommand)]
+    lab: Option<Lab>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Lab {
+    /// VMware Horizon DaaS: Slony-I on PostgreSQL; failover, promotion, return, and a planned way home.
+    HorizonDaas(Options),
+    /// An empty cluster with agents, for one's own group files. Stays up until Ctrl-C.
+    Bare {
+        /// How many agents: h1, h2, …
+        #[arg(long, default_value_t = 3)]
+        agents: u16,
+        /// A folder for everything; a temporary one without it.
+        #[arg(long)]
+        directory: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// Print the record as one JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Leave the world up after the story, until Ctrl-C, and say how "baton" in another shell talks to it.
+    #[arg(long)]
+    keep: bool,
+    /// A folder for everything; a temporary one without it.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Thousands of rows in the large tables of each database.
+    #[arg(long, default_value_t = 10)]
+    thousands: u32,
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(ended) = baton_lab::horizon::program(&arguments) {
+    if let Some(ended) = horizon::program(&arguments) {
         return ended;
     }
-    eprintln!("usage: baton-lab LAB");
-    ExitCode::from(2)
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime needs threads, and this machine has some");
+    let result = match Arguments::parse().lab {
+        None => {
+            println!("Labs:\n  horizon-daas   VMware Horizon DaaS: Slony-I on PostgreSQL, forwards and back\n  bare           an empty cluster with agents, for your own group files\n\nRun one with \"cargo lab NAME\"; \"cargo lab NAME --help\" tells its options.");
+            return ExitCode::SUCCESS;
+        }
+        Some(Lab::HorizonDaas(options)) => runtime.block_on(horizon_daas(&options)),
+        Some(Lab::Bare { agents, directory }) => runtime.block_on(bare(agents, directory)),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The lab's folder: user postgres must be able to enter it.
+struct Folder {
+    path: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Folder {
+    fn make(wanted: Option<&Path>) -> Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let open = std::fs::Permissions::from_mode(0o755);
+        if let Some(path) = wanted {
+            std::fs::create_dir_all(path)?;
+            return Ok(Self { path: std::path::absolute(path)?, _temporary: None });
+        }
+        let temporary = tempfile::Builder::new().prefix("baton-lab-").permissions(open).tempdir()?;
+        Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
+    }
+}
+
+/// The programs as a user installs them, built if need be by the cargo that built this one.
+fn binaries() -> Result<Binaries> {
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        eprintln!("building the programs");
+        let built = Command::new(cargo).args(["build", "--quiet", "--bins"]).status().context("run cargo build")?;
+        if !built.success() {
+            bail!("cargo build --bins ended with {built}");
+        }
+    }
+    Binaries::beside_this()
+}
+
+async fn horizon_daas(options: &Options) -> Result<bool> {
+    let binaries = binaries()?;
+    let helper = std::env::current_exe()?;
+    let programs = packages::ensure(&packages::HORIZON, |line| eprintln!("{line}")).await?;
+    let folder = Folder::make(options.directory.as_deref())?;
+    let mut teller = Teller::new("horizon-daas");
+    teller.chapter("Building the world");
+    let size = Size { tenant: true, thousands: options.thousands };
+    let mut installation =
+        Installation::build(&folder.path, programs, helper, binaries, size, |line| eprintln!("          {line}")).await?;
+    let show = if options.json { Show::Quiet } else { Show::Live };
+    let told = story::horizon::tell(&mut installation, &mut teller, show).await;
+    if let Err(error) = &told {
+        teller.check("the story was told to the end", false, format!("{error:#}"));
+    }
+    let held = teller.finish();
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&teller.record)?);
+    } else {
+        println!("{}", teller.record.table());
+    }
+    if options.keep {
+        keep(&installation.cluster).await?;
+    }
+    Ok(held)
+}
+
+async fn bare(agents: u16, directory: Option<PathBuf>) -> Result<bool> {
+    let binaries = binaries()?;
+    let folder = Folder::make(directory.as_deref())?;
+    let (registry, _) = Registry::begin(&folder.path)?;
+    let network = horizon::Network::claim_any()?;
+    let range = network.address(1).octets();
+    let mut cluster = Cluster::start(&registry, &folder.path.join("baton"), [range[1], range[2]], binaries)?;
+    for number in 1..=agents {
+        cluster.add_agent(&registry, &format!("h{number}"), &AgentSetting::default())?;
+    }
+    eprintln!(
+        "{agents} agents; each host's policy file allows nothing yet: edit {}/h1/policy.toml and so on, then send the agent SIGHUP",
+        cluster.directory().display()
+    );
+    keep(&cluster).await?;
+    registry.sweep()?;
+    Ok(true)
+}
+
+/// Leaves the world up until Ctrl-C.
+async fn keep(cluster: &Cluster) -> Result<()> {
+    println!("The world stays up until Ctrl-C. In another shell:");
+    let variables: Vec<String> =
+        cluster.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    println!("  export {}", variables.join(" "));
+    tokio::signal::ctrl_c().await.context("wait for Ctrl-C")
 }
