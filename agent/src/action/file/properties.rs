@@ -83,9 +83,7 @@ impl Document {
         match self.holding(key) {
             Some(entry) if entry.value_text() == value => false,
             Some(entry) => {
-                if entry.separator.is_empty() {
-                    entry.separator = b"=".to_vec();
-                }
+                entry.make_room();
                 entry.value = encode_value(value, utf8, !entry.has_sign());
                 true
             }
@@ -123,9 +121,7 @@ impl Document {
             return false;
         }
         if entry.value_text().trim().is_empty() {
-            if entry.separator.is_empty() {
-                entry.separator = b"=".to_vec();
-            }
+            entry.make_room();
             entry.value = encode_value(item, utf8, !entry.has_sign());
             return true;
         }
@@ -151,7 +147,6 @@ impl Document {
         }
         // A backslash at the very end would swallow the new line; an empty line after it ends what it began.
         if let Some(Piece::Entry(entry)) = self.pieces.last_mut()
-            && unended
             && goes_on(&[entry.separator.as_slice(), &entry.value].concat(), &entry.key)
         {
             entry.end.extend_from_slice(&end);
@@ -248,6 +243,16 @@ impl Entry {
     /// Whether the separator holds `=` or `:`; white space alone separates too.
     fn has_sign(&self) -> bool {
         self.separator.iter().any(|byte| matches!(byte, b'=' | b':'))
+    }
+
+    /// Gives a key without a separator one. A backslash at its very end means nothing, but would escape the separator.
+    fn make_room(&mut self) {
+        if self.separator.is_empty() {
+            if goes_on(b"", &self.key) {
+                self.key.pop();
+            }
+            self.separator = b"=".to_vec();
+        }
     }
 
     fn remove_item(&mut self, item: &str) -> bool {

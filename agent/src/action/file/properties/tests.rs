@@ -110,7 +110,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn what_is_read_is_written_again(bytes in bytes()) {
@@ -163,7 +163,9 @@ proptest! {
             let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
             let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
             let entry = before.entries().rev().find(|entry| entry.key_text() == key).unwrap();
-            prop_assert!(old.len() - head - tail <= entry.value.len(), "more than the value was replaced");
+            // A lone backslash that ends the file after a key means nothing, and has to make room.
+            let lone = usize::from(entry.separator.is_empty() && goes_on(b"", &entry.key));
+            prop_assert!(old.len() - head - tail <= entry.value.len() + lone, "more than the value was replaced");
             prop_assert!(new.len() - head - tail <= value.len() + 1, "more than the value was written");
         }
     }
