@@ -27,8 +27,12 @@ pub type Scope = BTreeMap<String, Value>;
 
 /// Longest expression; a longer one belongs into a step's `register` or a group's variable.
 pub const EXPRESSION_BYTES_MAX: usize = 2048;
-/// Deepest nesting: bounds the parser's and the interpreter's stack.
-const DEPTH_MAX: u16 = 24;
+/// Deepest nesting of brackets, and of `? :`. CEL's parser takes about 170 KiB of stack for each in a debug build, and threads have 2 MiB.
+const DEPTH_MAX: u16 = 6;
+/// Most operators and fields. CEL's parser recurses for each of a chain: 900 overflowed the 2 MiB stack of a thread.
+const LINKS_MAX: usize = 96;
+/// Deepest tree: bounds the interpreter's stack.
+const TREE_MAX: usize = 24;
 /// Nested `map`, `filter`, `all`, `exists`: bounds the time to the square of a list's length.
 const LOOPS_MAX: usize = 2;
 /// Largest result, as JSON.
@@ -83,10 +87,17 @@ impl Expression {
         if nesting(source) > usize::from(DEPTH_MAX) {
             return Err(wrong(&format!("brackets are nested deeper than {DEPTH_MAX}")));
         }
+        if links(source) > LINKS_MAX {
+            return Err(wrong(&format!("it holds more than {LINKS_MAX} operators and fields")));
+        }
         let mut tree = cel::parser::Parser::new()
-            .max_recursion_depth(DEPTH_MAX * 4)
+            .max_recursion_depth(DEPTH_MAX + 2)
             .parse(source)
             .map_err(|errors| wrong(&explain::syntax(source, &errors)))?;
+        // `a + a + a …` nests without a bracket, and the interpreter recurses
+        if height(&tree) > TREE_MAX {
+            return Err(wrong(&format!("it chains more than {TREE_MAX} operators or fields")));
+        }
         if let Some(unknown) = unknown_function(&tree) {
             return Err(wrong(&unknown));
         }
@@ -243,6 +254,56 @@ fn is_word(name: &str) -> bool {
     !name.is_empty()
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name.chars().any(|c| c.is_ascii_alphabetic())
+}
+
+/// An upper bound of operators and fields. Those inside strings count too: where a string ends is the parser's to say.
+fn links(source: &str) -> usize {
+    let operator = |c: char| c.is_ascii_punctuation() && !matches!(c, '_' | '\'' | '"' | '\\' | ')' | ']' | '}');
+    let mut before = ' ';
+    let mut count = 0;
+    for c in source.chars() {
+        // && || == != <= >= are one each
+        let second = matches!((before, c), ('&', '&') | ('|', '|') | ('=' | '!' | '<' | '>', '='));
+        count += usize::from(operator(c) && !second);
+        before = if second { ' ' } else { c };
+    }
+    count
+}
+
+/// How deep the tree is, found without recursion.
+fn height(tree: &IdedExpr) -> usize {
+    let mut open = vec![(tree, 1)];
+    let mut highest = 0;
+    while let Some((tree, depth)) = open.pop() {
+        highest = highest.max(depth);
+        let mut push = |inner| open.push((inner, depth + 1));
+        let entries = match &tree.expr {
+            Expr::Map(map) => &map.entries[..],
+            Expr::Struct(made) => &made.entries[..],
+            _ => &[],
+        };
+        for entry in entries {
+            match &entry.expr {
+                EntryExpr::StructField(field) => push(&field.value),
+                EntryExpr::MapEntry(entry) => {
+                    push(&entry.key);
+                    push(&entry.value);
+                }
+            }
+        }
+        match &tree.expr {
+            Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).for_each(push),
+            Expr::List(list) => list.elements.iter().for_each(push),
+            Expr::Select(select) => push(&select.operand),
+            Expr::Comprehension(loops) => {
+                [&loops.iter_range, &loops.accu_init, &loops.loop_cond, &loops.loop_step, &loops.result]
+                    .into_iter()
+                    .for_each(push);
+            }
+            Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+        }
+    }
+    highest
 }
 
 /// Wraps every loop's range in [`ORDERED`] and tells how deep loops are nested.

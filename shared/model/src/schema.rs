@@ -29,6 +29,12 @@ types! {
     rejoined_types = RejoinedFile;
 }
 
+/// The action catalogue, made once: its schemas are costly.
+pub(crate) fn actions() -> &'static [action::Entry] {
+    static ACTIONS: LazyLock<Vec<action::Entry>> = LazyLock::new(action::catalogue);
+    &ACTIONS
+}
+
 /// Strings in which something is replaced.
 fn template() -> Value {
     json!({ "type": "string", "pattern": r"\$\{" })

@@ -86,6 +86,31 @@ fn depth_length_loops_and_results_are_bounded() {
         assert!(Expression::parse(&source).is_err());
     }
     assert!(Expression::parse(&format!("'{}'", "x".repeat(EXPRESSION_BYTES_MAX))).is_err());
+    for source in
+        [format!("{}a", "a+".repeat(900)), format!("a{}", ".b".repeat(900)), format!("a{}", "[0]".repeat(600))]
+    {
+        let error = Expression::parse(&source).expect_err("too long").to_string();
+        assert!(error.contains("more than 96 operators"), "{error}");
+    }
+    let chained = Expression::parse(&format!("1{}", "+1".repeat(40))).expect_err("too deep").to_string();
+    assert!(chained.contains("chains more than 24"), "{chained}");
+    let long_but_flat = format!("a == 'x'{}", " || a == 'y'".repeat(30));
+    assert_eq!(evaluate(&long_but_flat, json!({ "a": "y" })), Ok(json!(true)));
+    assert_eq!(evaluate(&format!("1{}", "+1".repeat(20)), json!({})), Ok(json!(21)));
+    // the worst of each kind that is taken fits the 2 MiB stack of a test's thread
+    for source in [
+        format!("{}a{}", "(".repeat(6), ")".repeat(6)),
+        format!("{}a{}", "[".repeat(6), "]".repeat(6)),
+        format!("{}a{}", "size(".repeat(6), ")".repeat(6)),
+        format!("{}a{}{}", "(".repeat(6), ")".repeat(6), "+1".repeat(20)),
+        format!("{}a{}", "(a?".repeat(6), ":b)".repeat(6)),
+        format!("a{}", ".b".repeat(22)),
+        format!("{}a", "a ? b : ".repeat(40)),
+    ] {
+        if let Ok(expression) = Expression::parse(&source) {
+            let _ = expression.evaluate(&scope(json!({ "a": [1], "b": 2 })));
+        }
+    }
     assert!(Expression::parse("[1].map(a, [1].map(b, [1].map(c, a)))").is_err());
     let long = json!({ "x": "y".repeat(40 * 1024) });
     assert!(evaluate("x + x", long).expect_err("too large").to_string().contains("larger than 64 KiB"));

@@ -57,14 +57,14 @@ pub(super) fn read(
         );
         return None;
     };
-    let catalogue = action::catalogue();
+    let catalogue = schema::actions();
     let mut reader = Reader { names: names.clone(), uses, faults };
     reader.names.item = node.entry("for").is_some();
-    let options = reader.options(entries, &catalogue);
+    let options = reader.options(entries, catalogue);
     if let Some(name) = &options.register {
         reader.check_register(name, node);
     }
-    let (work_entry, work) = reader.work(node, entries, &catalogue)?;
+    let (work_entry, work) = reader.work(node, entries, catalogue)?;
     let is_action = matches!(work, WorkDefinition::Action(_));
     let on = reader.on(node, work_entry, is_action);
     if !is_action {
@@ -80,7 +80,7 @@ pub(super) fn read(
     if let Some(register) = &options.register {
         reader.names.known.insert(register.clone());
     }
-    let undo = node.entry("undo").map(|undo| reader.undo(undo, place, &catalogue)).unwrap_or_default();
+    let undo = node.entry("undo").map(|undo| reader.undo(undo, place, catalogue)).unwrap_or_default();
     let retry = match options.retry {
         None => Retry { attempts: 1, delay: Span::default() },
         Some(RetryFile::Attempts(attempts)) => Retry { attempts, delay: RETRY_DELAY },
@@ -409,7 +409,7 @@ impl Reader<'_, '_> {
 
 /// The catalogue's own words say it.
 fn changes_nothing(name: &str) -> bool {
-    let entry = action::catalogue().into_iter().find(|action| action.name == name);
+    let entry = schema::actions().iter().find(|action| action.name == name);
     PRECHECK_ACTIONS.contains(&name) || entry.is_some_and(|action| action.changes.starts_with("Changes nothing"))
 }
 
