@@ -23,7 +23,10 @@ fn writer(client: tokio_postgres::Client, stop: Arc<AtomicBool>) -> tokio::task:
     tokio::spawn(async move {
         let mut acknowledged = BTreeSet::new();
         while !stop.load(Ordering::Relaxed) {
-            match client.query_one("INSERT INTO session (note) VALUES ('it''s \\ \"a\" note, really') RETURNING id", &[]).await {
+            match client
+                .query_one("INSERT INTO session (note) VALUES ('it''s \\ \"a\" note, really') RETURNING id", &[])
+                .await
+            {
                 Ok(row) => {
                     acknowledged.insert(row.get(0));
                 }
@@ -52,7 +55,16 @@ async fn wait_for_rows(appliance: &Appliance, database: &str, count: i64) {
 
 fn inserted(sql: &str) -> BTreeSet<i64> {
     let lines = sql.lines().filter_map(|line| line.strip_prefix("INSERT INTO \"public\".\"session\" "));
-    lines.map(|line| line.split("VALUES ('").nth(1).and_then(|rest| rest.split('\'').next()).expect("an id").parse().expect("a number")).collect()
+    lines
+        .map(|line| {
+            line.split("VALUES ('")
+                .nth(1)
+                .and_then(|rest| rest.split('\'').next())
+                .expect("an id")
+                .parse()
+                .expect("a number")
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +73,11 @@ async fn forced_failover_keeps_the_evidence_and_lists_exactly_what_was_lost() {
     let (a, b) = (&world.a, &world.b);
     let both = json!({ "origin": a.server(), "subscriber": b.server() });
     let proven = world.act("slony.verify", both.clone()).await.expect("replication is proven");
-    assert_eq!(proven.data["not_proven"].as_array().map(Vec::len), Some(4), "the keyless table of each side: {proven:?}");
+    assert_eq!(
+        proven.data["not_proven"].as_array().map(Vec::len),
+        Some(4),
+        "the keyless table of each side: {proven:?}"
+    );
     world.act("slony.origin", json!({ "server": a.server(), "local_id": 1 })).await.expect("A is origin");
     world.act("slony.origin", json!({ "server": b.server(), "is": false })).await.expect("B is not");
     world.refused("slony.origin", json!({ "server": b.server() }), "BTN-0741").await;
@@ -92,14 +108,26 @@ async fn forced_failover_keeps_the_evidence_and_lists_exactly_what_was_lost() {
     let evidence = world.act("slony.evidence", json!({ "server": b.server() })).await.expect("evidence").data;
     let advance = json!({ "server": b.server(), "by": 5000 });
     world.changes("slony.advance_sequences", advance.clone()).await;
-    let last = b.client("fdb").await.query_one("SELECT last_value FROM session_id_seq", &[]).await.expect("a row").get::<_, i64>(0);
+    let last = b
+        .client("fdb")
+        .await
+        .query_one("SELECT last_value FROM session_id_seq", &[])
+        .await
+        .expect("a row")
+        .get::<_, i64>(0);
     let only_fdb = json!({ "fdb": evidence["fdb"] });
     world.refused("slony.drop", json!({ "server": b.server(), "evidence": only_fdb }), "BTN-0748").await;
     let state = world.act("slony.state", json!({ "server": b.server() })).await.expect("a state").data;
     assert_eq!(state["fdb"]["role"], "subscriber", "nothing was dropped");
     world.changes("slony.drop", json!({ "server": b.server(), "evidence": evidence })).await;
     world.unchanged("slony.advance_sequences", advance).await;
-    let after = b.client("fdb").await.query_one("SELECT last_value FROM session_id_seq", &[]).await.expect("a row").get::<_, i64>(0);
+    let after = b
+        .client("fdb")
+        .await
+        .query_one("SELECT last_value FROM session_id_seq", &[])
+        .await
+        .expect("a row")
+        .get::<_, i64>(0);
     assert_eq!(last, after, "moved once");
 
     world.refused("slony.init", json!({ "origin": b.server(), "primary": "A" }), "BTN-0740").await;
@@ -107,12 +135,21 @@ async fn forced_failover_keeps_the_evidence_and_lists_exactly_what_was_lost() {
     world.act("slony.origin", json!({ "server": b.server(), "local_id": 1 })).await.expect("B is node 1");
     world.act("slony.verify", json!({ "origin": b.server() })).await.expect("the origin's side is proven");
     for database in DATABASES {
-        b.client(database).await.execute("INSERT INTO session (note) VALUES ('on B')", &[]).await.expect("B takes writes");
+        b.client(database)
+            .await
+            .execute("INSERT INTO session (note) VALUES ('on B')", &[])
+            .await
+            .expect("B takes writes");
     }
 
     // A comes back with its slons, and takes a write that nobody should have made.
     a.start();
-    let late = a.client("fdb").await.query_one("INSERT INTO session (note) VALUES ('late') RETURNING id", &[]).await.expect("A takes it");
+    let late = a
+        .client("fdb")
+        .await
+        .query_one("INSERT INTO session (note) VALUES ('late') RETURNING id", &[])
+        .await
+        .expect("A takes it");
     ledgers[0].insert(late.get(0));
     let lost = json!({ "server": a.server(), "evidence": evidence });
     world.refused("slony.lost_rows", lost.clone(), "BTN-0782").await;
@@ -167,7 +204,11 @@ async fn set_moves_there_and_back_under_a_writer_without_loss() {
     // A slon that is down is found before anything is locked.
     world.stop_slons(b).await;
     world.refused("slony.move_set", there.clone(), "BTN-0771").await;
-    a.client("fdb").await.execute("INSERT INTO session (note) VALUES ('still')", &[]).await.expect("A still takes writes");
+    a.client("fdb")
+        .await
+        .execute("INSERT INTO session (note) VALUES ('still')", &[])
+        .await
+        .expect("A still takes writes");
     world.start_slons(b).await;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -203,11 +244,19 @@ async fn lock_that_was_cut_off_is_undone_or_carried_on_from() {
     holder.batch_execute("BEGIN; SELECT txid_current()").await.expect("a transaction");
     let moving = {
         let context = world.context(CancellationToken::new(), Duration::from_secs(90));
-        let action = World::action("slony.move_set", json!({ "databases": ["fdb"], "old_origin": there["old_origin"], "new_origin": there["new_origin"] }));
+        let action = World::action(
+            "slony.move_set",
+            json!({ "databases": ["fdb"], "old_origin": there["old_origin"], "new_origin": there["new_origin"] }),
+        );
         tokio::spawn(async move { action.act(&context).await })
     };
     let locked = async || {
-        let row = a.client("fdb").await.query_one("SELECT set_locked IS NOT NULL FROM _slony.sl_set", &[]).await.expect("a row");
+        let row = a
+            .client("fdb")
+            .await
+            .query_one("SELECT set_locked IS NOT NULL FROM _slony.sl_set", &[])
+            .await
+            .expect("a row");
         row.get::<_, bool>(0)
     };
     let until = tokio::time::Instant::now() + Duration::from_secs(30);
@@ -217,7 +266,11 @@ async fn lock_that_was_cut_off_is_undone_or_carried_on_from() {
     }
     let mine = std::process::id();
     let slonik = || appliances::processes(|arguments| arguments.first().is_some_and(|name| name.ends_with("slonik")));
-    let of_mine = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.split_whitespace().nth(1) == Some(&mine.to_string())));
+    let of_mine = |pid: &i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+            stat.rsplit(')').next().is_some_and(|rest| rest.split_whitespace().nth(1) == Some(&mine.to_string()))
+        })
+    };
     let pids: Vec<i32> = slonik().into_iter().filter(of_mine).collect();
     assert_eq!(pids.len(), 1, "one slonik waits for the open transaction");
     signal(pids[0], libc::SIGKILL);
@@ -225,7 +278,11 @@ async fn lock_that_was_cut_off_is_undone_or_carried_on_from() {
     assert!(failure.to_string().contains("unlocked again"), "{failure}");
     assert!(!locked().await, "compensated");
     holder.batch_execute("COMMIT").await.expect("ended");
-    a.client("fdb").await.execute("INSERT INTO session (note) VALUES ('after')", &[]).await.expect("A takes writes again");
+    a.client("fdb")
+        .await
+        .execute("INSERT INTO session (note) VALUES ('after')", &[])
+        .await
+        .expect("A takes writes again");
 
     // Left locked by an agent that died: the next attempt goes on.
     a.client("fdb").await.batch_execute("SELECT _slony.lockSet(1)").await.expect("locked");
@@ -260,7 +317,12 @@ async fn blocked_drop_names_the_blocker_and_drops_nothing() {
     let pid: i32 = reader.query_one("SELECT pg_backend_pid()", &[]).await.expect("a row").get(0);
     let blocked = json!({ "server": b.server(), "lock_timeout": "1s" });
     let fault = world.refused("slony.drop", blocked.clone(), "BTN-0749").await;
-    assert!(fault.message.contains(&format!("pid {pid} ")) && fault.message.contains("application test") && fault.message.contains("SELECT pg_backend_pid"), "{fault}");
+    assert!(
+        fault.message.contains(&format!("pid {pid} "))
+            && fault.message.contains("application test")
+            && fault.message.contains("SELECT pg_backend_pid"),
+        "{fault}"
+    );
     let state = world.act("slony.state", json!({ "server": b.server() })).await.expect("a state").data;
     assert_eq!(state["fdb"]["role"], "subscriber", "nothing was dropped");
     assert_eq!(state["fdb"]["view"]["sets"][0]["tables"], 3);
@@ -284,9 +346,13 @@ async fn split_brain_is_seen_where_the_vendors_row_is_content() {
     // … and fences nobody: A comes back and says the same.
     a.start();
     for appliance in [a, b] {
-        world.act("slony.origin", json!({ "server": appliance.server() })).await.expect("the vendor's row says t, on both");
+        world
+            .act("slony.origin", json!({ "server": appliance.server() }))
+            .await
+            .expect("the vendor's row says t, on both");
     }
-    let fault = world.refused("slony.verify", json!({ "origin": b.server(), "subscriber": a.server() }), "BTN-0776").await;
+    let fault =
+        world.refused("slony.verify", json!({ "origin": b.server(), "subscriber": a.server() }), "BTN-0776").await;
     assert!(fault.message.contains("split brain"), "{fault}");
 }
 
@@ -294,7 +360,9 @@ async fn split_brain_is_seen_where_the_vendors_row_is_content() {
 async fn frozen_server_ends_in_a_fault_and_not_in_a_wait() {
     let world = World::start().await;
     let a = &world.a;
-    let postmaster = appliances::processes(|arguments| arguments.iter().any(|one| one.starts_with(&format!("{}/A/data", world.home.path().display()))));
+    let postmaster = appliances::processes(|arguments| {
+        arguments.iter().any(|one| one.starts_with(&format!("{}/A/data", world.home.path().display())))
+    });
     assert!(!postmaster.is_empty());
     postmaster.iter().for_each(|pid| signal(*pid, libc::SIGSTOP));
     let started = std::time::Instant::now();
@@ -314,7 +382,13 @@ async fn orphaned_worker_is_ended_and_no_second_slon_is_started() {
     // The watchdogs die hard: their workers go on and ignore TERM.
     let watchdogs: Vec<i32> = DATABASES
         .iter()
-        .map(|database| std::fs::read_to_string(world.home.path().join(format!("B/slon_{database}.pid"))).expect("a pid file").trim().parse().expect("a pid"))
+        .map(|database| {
+            std::fs::read_to_string(world.home.path().join(format!("B/slon_{database}.pid")))
+                .expect("a pid file")
+                .trim()
+                .parse()
+                .expect("a pid")
+        })
         .collect();
     watchdogs.iter().for_each(|pid| signal(*pid, libc::SIGKILL));
     wait_until("the watchdogs are dead", || b.slon_pids().len() == 2);
@@ -345,7 +419,10 @@ async fn statements_are_one_transaction_with_bound_values() {
     assert_eq!(effect.data, json!({ "rows": [1, 1] }));
     let seen = world.observe("sql.exec", grant("B")).await;
     assert!(matches!(seen, Ok(baton_model::outcome::Observation::InPlace { .. })), "{seen:?}");
-    let rows = world.act("sql.query", query("rows[0].capabilities == 63 && rows[1].capabilities == 192", false)).await.expect("as expected");
+    let rows = world
+        .act("sql.query", query("rows[0].capabilities == 63 && rows[1].capabilities == 192", false))
+        .await
+        .expect("as expected");
     let row: &Value = &rows.data["rows"][0];
     assert_eq!((&row["n"], &row["list"], &row["none"]), (&json!("1.50"), &json!([1, 2]), &Value::Null));
     world.refused("sql.query", query("rows[0].capabilities == 1", false), "BTN-0723").await;
@@ -358,9 +435,16 @@ async fn statements_are_one_transaction_with_bound_values() {
     waited.expect("it came true");
     let cancel = CancellationToken::new();
     let context = world.context(cancel.clone(), Duration::from_secs(60));
-    let sleeping = World::action("sql.query", json!({ "connection": connection, "sql": "SELECT pg_sleep(3600)::text" }));
+    let sleeping =
+        World::action("sql.query", json!({ "connection": connection, "sql": "SELECT pg_sleep(3600)::text" }));
     let running = tokio::spawn(async move { sleeping.act(&context).await });
-    let sleepers = async || client.query("SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'", &[]).await.expect("rows").len();
+    let sleepers = async || {
+        client
+            .query("SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'", &[])
+            .await
+            .expect("rows")
+            .len()
+    };
     while sleepers().await == 0 {
         tokio::task::yield_now().await;
     }

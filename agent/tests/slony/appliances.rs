@@ -5,7 +5,10 @@
 use std::{
     fs,
     net::TcpListener,
-    os::unix::{fs::{PermissionsExt, chown}, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -52,7 +55,8 @@ impl Secrets for NoSecrets {
 }
 
 fn postgres(program: &str) -> PathBuf {
-    let mut versions: Vec<PathBuf> = glob::glob(&format!("/usr/lib/postgresql/*/bin/{program}")).expect("a pattern").flatten().collect();
+    let mut versions: Vec<PathBuf> =
+        glob::glob(&format!("/usr/lib/postgresql/*/bin/{program}")).expect("a pattern").flatten().collect();
     versions.sort();
     versions.pop().expect("PostgreSQL's server programs are installed")
 }
@@ -72,14 +76,21 @@ impl Appliance {
         let said = fs::File::create(self.home.join("said.log")).expect("a file");
         command.stdout(said.try_clone().expect("a file")).stderr(said).uid(self.owner.0).gid(self.owner.1);
         let status = command.status().expect("it starts");
-        assert!(status.success(), "{program} {arguments:?}: {}", fs::read_to_string(self.home.join("said.log")).expect("a file"));
+        assert!(
+            status.success(),
+            "{program} {arguments:?}: {}",
+            fs::read_to_string(self.home.join("said.log")).expect("a file")
+        );
     }
 
     fn create(&self) {
         let password = self.home.join("password");
         fs::write(&password, PASSWORD).expect("a file");
         chown(&password, Some(self.owner.0), Some(self.owner.1)).expect("to be root");
-        self.run("initdb", &["-U", "slony", "-A", "scram-sha-256", "--no-sync", "--pwfile", &password.display().to_string()]);
+        self.run(
+            "initdb",
+            &["-U", "slony", "-A", "scram-sha-256", "--no-sync", "--pwfile", &password.display().to_string()],
+        );
         let settings = format!(
             "listen_addresses = '{}'\nport = {}\nunix_socket_directories = ''\nfsync = off\nshared_buffers = 16MB\nmax_connections = 60\n\
              dynamic_shared_memory_type = mmap\n",
@@ -95,7 +106,10 @@ impl Appliance {
             let script = self.script(database);
             let text = format!(
                 "#!/bin/sh\nPGPASSFILE={} exec slon -p {}/slon_{database}.pid -s 200 -t 1000 slony '{}' >>{}/slon_{database}.log 2>&1 </dev/null &\n",
-                pgpass.display(), self.home.display(), self.conninfo(database), self.home.display()
+                pgpass.display(),
+                self.home.display(),
+                self.conninfo(database),
+                self.home.display()
             );
             fs::write(&script, text).expect("a file");
             fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("permissions");
@@ -112,7 +126,10 @@ impl Appliance {
     }
 
     pub fn start(&self) {
-        self.run("pg_ctl", &["start", "-w", "-s", "-t", "60", "-l", &self.home.join("postgres.log").display().to_string()]);
+        self.run(
+            "pg_ctl",
+            &["start", "-w", "-s", "-t", "60", "-l", &self.home.join("postgres.log").display().to_string()],
+        );
     }
 
     fn postmaster(&self) -> Option<i32> {
@@ -138,19 +155,32 @@ impl Appliance {
     }
 
     pub fn scripts(&self) -> Value {
-        DATABASES.iter().map(|database| ((*database).to_owned(), json!(self.script(database)))).collect::<serde_json::Map<_, _>>().into()
+        DATABASES
+            .iter()
+            .map(|database| ((*database).to_owned(), json!(self.script(database))))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     }
 
     pub async fn client(&self, database: &str) -> Client {
         let mut config = tokio_postgres::Config::new();
-        config.host(self.address).port(self.port).user("slony").password(PASSWORD).dbname(database).application_name("test");
+        config
+            .host(self.address)
+            .port(self.port)
+            .user("slony")
+            .password(PASSWORD)
+            .dbname(database)
+            .application_name("test");
         let (client, connection) = config.connect(NoTls).await.expect("it connects");
         tokio::spawn(connection);
         client
     }
 
     pub fn slon_pids(&self) -> Vec<i32> {
-        processes(|arguments| arguments.first().is_some_and(|name| name.ends_with("slon")) && arguments.iter().any(|one| one.starts_with(&self.own())))
+        processes(|arguments| {
+            arguments.first().is_some_and(|name| name.ends_with("slon"))
+                && arguments.iter().any(|one| one.starts_with(&self.own()))
+        })
     }
 }
 
@@ -160,9 +190,18 @@ impl World {
         let home = tempfile::Builder::new().prefix("baton-slony-").tempdir().expect("a directory");
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let accounts = fs::read_to_string("/etc/passwd").expect("accounts");
-        let fields: Vec<&str> = accounts.lines().find(|line| line.starts_with("postgres:")).expect("the user postgres").split(':').collect();
+        let fields: Vec<&str> = accounts
+            .lines()
+            .find(|line| line.starts_with("postgres:"))
+            .expect("the user postgres")
+            .split(':')
+            .collect();
         let owner = (fields[2].parse().expect("a number"), fields[3].parse().expect("a number"));
-        let world = Self { a: Appliance::new("A", "127.0.21.1", home.path(), owner), b: Appliance::new("B", "127.0.21.2", home.path(), owner), home };
+        let world = Self {
+            a: Appliance::new("A", "127.0.21.1", home.path(), owner),
+            b: Appliance::new("B", "127.0.21.2", home.path(), owner),
+            home,
+        };
         std::thread::scope(|scope| {
             scope.spawn(|| world.a.create());
             scope.spawn(|| world.b.create());
@@ -171,7 +210,8 @@ impl World {
             let client = appliance.client("postgres").await;
             for database in DATABASES {
                 client.batch_execute(&format!("CREATE DATABASE {database}")).await.expect("created");
-                let schema = "CREATE TABLE appliance (id serial PRIMARY KEY, name text, capabilities int NOT NULL DEFAULT 0);
+                let schema =
+                    "CREATE TABLE appliance (id serial PRIMARY KEY, name text, capabilities int NOT NULL DEFAULT 0);
                     CREATE TABLE session (id bigserial PRIMARY KEY, note text, at timestamptz DEFAULT now());
                     CREATE TABLE keyless (note text);
                     INSERT INTO appliance (name) VALUES ('A'), ('B')";
@@ -188,7 +228,9 @@ impl World {
         world.changes("slony.init", json!({ "origin": a.server(), "subscriber": b.server(), "primary": "A" })).await;
         world.start_slons(a).await;
         world.start_slons(b).await;
-        world.changes("slony.subscribe", json!({ "origin": a.server(), "subscriber": b.server(), "primary": "A" })).await;
+        world
+            .changes("slony.subscribe", json!({ "origin": a.server(), "subscriber": b.server(), "primary": "A" }))
+            .await;
         world
     }
 
@@ -226,7 +268,8 @@ impl World {
         if name.starts_with("slony.") && params.get("databases").is_none() {
             params["databases"] = json!(DATABASES);
         }
-        bind(&Action::parse(name, &params).unwrap_or_else(|error| panic!("{error}"))).unwrap_or_else(|fault| panic!("{fault}"))
+        bind(&Action::parse(name, &params).unwrap_or_else(|error| panic!("{error}")))
+            .unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     pub async fn observe(&self, name: &str, params: Value) -> Result<Observation, Fault> {
@@ -308,7 +351,11 @@ fn is_dead(pid: i32) -> bool {
 }
 
 fn pids() -> Vec<i32> {
-    fs::read_dir("/proc").expect("proc").flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    fs::read_dir("/proc")
+        .expect("proc")
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn children(parent: i32) -> Vec<i32> {
@@ -318,7 +365,11 @@ fn children(parent: i32) -> Vec<i32> {
 pub fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<i32> {
     let arguments = |pid: &i32| -> Vec<String> {
         let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        bytes.split(|byte| *byte == 0).filter(|part| !part.is_empty()).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+        bytes
+            .split(|byte| *byte == 0)
+            .filter(|part| !part.is_empty())
+            .map(|part| String::from_utf8_lossy(part).into_owned())
+            .collect()
     };
     pids().into_iter().filter(|pid| !is_dead(*pid) && wanted(&arguments(pid))).collect()
 }

@@ -36,7 +36,10 @@ struct Sequence {
 
 /// What is written down, by sequence; none where nothing was in this life of the schema.
 async fn recorded(session: &Session, view: Option<&View>) -> Result<Option<BTreeMap<String, i64>>, Fault> {
-    let there = session.row("SELECT to_regclass('baton.sequence_advance') IS NOT NULL", &[]).await.map_err(|error| fault(&error))?;
+    let there = session
+        .row("SELECT to_regclass('baton.sequence_advance') IS NOT NULL", &[])
+        .await
+        .map_err(|error| fault(&error))?;
     if !there.get::<_, bool>(0) {
         return Ok(None);
     }
@@ -71,7 +74,12 @@ async fn sequences(session: &Session, node: &Node, by: u64) -> Result<Vec<Sequen
             let step = i128::from(by) * i128::from(increment.signum());
             let wanted = i128::from(last) + step;
             let target = wanted.clamp(i128::from(min), i128::from(max));
-            Sequence { name: row.get(0), last, target: i64::try_from(target).unwrap_or(last), clamped: target != wanted }
+            Sequence {
+                name: row.get(0),
+                last,
+                target: i64::try_from(target).unwrap_or(last),
+                clamped: target != wanted,
+            }
         })
         .collect())
 }
@@ -137,7 +145,10 @@ impl Perform for AdvanceSequences {
             }
             changed |= !left.is_empty();
             data.insert(node.database.clone(), json!({ "moved": left.len(), "recorded": targets.len() }));
-            parts.push((node.label(), format!("{} of {} sequences moved ahead by {}", left.len(), targets.len(), self.by)));
+            parts.push((
+                node.label(),
+                format!("{} of {} sequences moved ahead by {}", left.len(), targets.len(), self.by),
+            ));
         }
         Ok(Effect { summary: sentence(&parts), data: data.into(), changed: Some(changed) })
     }

@@ -52,7 +52,8 @@ pub(super) async fn across(
             return Ok(started.elapsed());
         }
         if end.pause("canary row", POLL_EVERY).await.is_err() {
-            let message = format!("a row written on {node} did not arrive on {} within {:?}", subscriber.0, started.elapsed());
+            let message =
+                format!("a row written on {node} did not arrive on {} within {:?}", subscriber.0, started.elapsed());
             return Err(Fault::new("BTN-0760", message, "Check both slons and what they log."));
         }
     }

@@ -33,7 +33,9 @@ impl<'a> Pair<'a> {
     pub async fn open(origin: &'a Node, subscriber: &'a Node, context: &Context) -> Result<Self, Fault> {
         let (session, view) = look(origin, context).await?;
         let (other_session, other_view) = look(subscriber, context).await?;
-        let not = |node: &Node, what: String| Fault::new("BTN-0742", format!("{node} {what}"), "See slony.state for both nodes.");
+        let not = |node: &Node, what: String| {
+            Fault::new("BTN-0742", format!("{node} {what}"), "See slony.state for both nodes.")
+        };
         let view = view.ok_or_else(|| not(origin, "has no Slony schema".to_owned()))?;
         let other_view = other_view.ok_or_else(|| not(subscriber, "has no Slony schema".to_owned()))?;
         if !view.is_origin() {
@@ -43,7 +45,10 @@ impl<'a> Pair<'a> {
             return Err(not(subscriber, "says that it is the origin too: split brain".to_owned()));
         }
         if !other_view.receives_from(view.local_id) {
-            return Err(not(subscriber, format!("has no active subscription to node {} ({})", view.local_id, origin.name)));
+            return Err(not(
+                subscriber,
+                format!("has no active subscription to node {} ({})", view.local_id, origin.name),
+            ));
         }
         Ok(Self { origin: (origin, session, view), subscriber: (subscriber, other_session, other_view) })
     }
@@ -52,7 +57,11 @@ impl<'a> Pair<'a> {
     pub async fn pending(&self) -> Result<i64, Fault> {
         let (subscriber, session, _) = &self.subscriber;
         let Some(applied) = read(session, subscriber).await?.and_then(|view| view.applied) else {
-            return Err(Fault::new("BTN-0743", format!("{subscriber} does not say what it has applied"), "See slony.state."));
+            return Err(Fault::new(
+                "BTN-0743",
+                format!("{subscriber} does not say what it has applied"),
+                "See slony.state.",
+            ));
         };
         let (origin, session, view) = &self.origin;
         let schema = origin.schema();
@@ -60,7 +69,8 @@ impl<'a> Pair<'a> {
             "SELECT count(*) FROM (SELECT log_origin, log_txid FROM {schema}.sl_log_1 UNION ALL SELECT log_origin, log_txid FROM {schema}.sl_log_2) l
               WHERE log_origin = $1 AND NOT txid_visible_in_snapshot(log_txid, $2::text::txid_snapshot)"
         );
-        let row = session.row(&sql, &[&(view.local_id as i32), &applied.snapshot]).await.map_err(|error| fault(&error))?;
+        let row =
+            session.row(&sql, &[&(view.local_id as i32), &applied.snapshot]).await.map_err(|error| fault(&error))?;
         Ok(row.get(0))
     }
 
@@ -68,7 +78,10 @@ impl<'a> Pair<'a> {
     pub async fn sync(&self, context: &Context, within: Duration) -> Result<i64, Fault> {
         let (origin, session, view) = &self.origin;
         let schema = origin.schema();
-        let row = session.row(&format!("SELECT {schema}.createEvent($1, 'SYNC')"), &[&schema]).await.map_err(|error| fault(&error))?;
+        let row = session
+            .row(&format!("SELECT {schema}.createEvent($1, 'SYNC')"), &[&schema])
+            .await
+            .map_err(|error| fault(&error))?;
         let event: i64 = row.get(0);
         let (subscriber, other, _) = &self.subscriber;
         let end = limits(context).at_most(within);
@@ -85,8 +98,15 @@ impl<'a> Pair<'a> {
                     Ok(Some(view)) if view.slons == 0 => " (no slon runs for it)",
                     _ => "",
                 };
-                let message = format!("{subscriber} has applied SYNC {applied} of {} and not {event} within {within:?}{slon}", origin.name);
-                return Err(Fault::new("BTN-0744", message, "Check that both slons run and what they log; then retry."));
+                let message = format!(
+                    "{subscriber} has applied SYNC {applied} of {} and not {event} within {within:?}{slon}",
+                    origin.name
+                );
+                return Err(Fault::new(
+                    "BTN-0744",
+                    message,
+                    "Check that both slons run and what they log; then retry.",
+                ));
             }
         }
     }

@@ -30,7 +30,8 @@ pub(super) struct Process {
 impl Process {
     /// Whether this is the program, by its executable's file name or, for a script, by what its interpreter was given.
     pub fn is(&self, program: &str) -> bool {
-        let named = |text: &str| text == program || (!program.contains('/') && text.rsplit('/').next() == Some(program));
+        let named =
+            |text: &str| text == program || (!program.contains('/') && text.rsplit('/').next() == Some(program));
         named(&self.program) || self.arguments.iter().take(3).any(|argument| named(argument))
     }
 
@@ -97,7 +98,8 @@ pub(super) fn slons() -> Vec<Process> {
 
 impl Process {
     fn is_slon(&self) -> bool {
-        self.program.rsplit('/').next() == Some("slon") || self.arguments.first().and_then(|name| name.rsplit('/').next()) == Some("slon")
+        self.program.rsplit('/').next() == Some("slon")
+            || self.arguments.first().and_then(|name| name.rsplit('/').next()) == Some("slon")
     }
 }
 
@@ -109,11 +111,23 @@ fn read(pid: i32) -> Option<Process> {
         return None;
     }
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let arguments: Vec<String> =
-        arguments.split(|byte| *byte == 0).filter(|part| !part.is_empty()).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
-    let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    let arguments: Vec<String> = arguments
+        .split(|byte| *byte == 0)
+        .filter(|part| !part.is_empty())
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .collect();
+    let link = |name: &str| {
+        fs::read_link(format!("/proc/{pid}/{name}")).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+    };
     let program = link("exe").trim_end_matches(" (deleted)").to_owned();
-    Some(Process { pid, parent: fields.get(1)?.parse().ok()?, started: fields.get(19)?.parse().ok()?, program, arguments, directory: link("cwd") })
+    Some(Process {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+        program,
+        arguments,
+        directory: link("cwd"),
+    })
 }
 
 /// Ends all that `chosen` finds, newcomers too, and waits until none has been there for `settle`: TERM to those whose parent
@@ -139,7 +153,9 @@ pub(super) async fn end(
             }
         }
         // An orphaned worker does not hear TERM: nothing is gained by waiting for it.
-        let orphans_only = !now.is_empty() && started.elapsed() > Duration::from_secs(2) && now.iter().all(|one| one.parent == 1 && one.is_slon());
+        let orphans_only = !now.is_empty()
+            && started.elapsed() > Duration::from_secs(2)
+            && now.iter().all(|one| one.parent == 1 && one.is_slon());
         if !now.is_empty() && (started.elapsed() > grace || orphans_only) {
             for process in &now {
                 context.output().line(format!("KILL to {}", process.describe()));
@@ -169,7 +185,14 @@ mod tests {
     use super::*;
 
     fn slon(arguments: &[&str]) -> Process {
-        Process { pid: 1, parent: 0, started: 0, program: "/usr/bin/slon".into(), arguments: arguments.iter().map(|one| (*one).to_owned()).collect(), directory: "/srv/a".into() }
+        Process {
+            pid: 1,
+            parent: 0,
+            started: 0,
+            program: "/usr/bin/slon".into(),
+            arguments: arguments.iter().map(|one| (*one).to_owned()).collect(),
+            directory: "/srv/a".into(),
+        }
     }
 
     #[test]
@@ -179,7 +202,11 @@ mod tests {
         assert_eq!(process.serves("127.0.21.2", 5432, "fdb"), Some(false), "another appliance");
         assert_eq!(process.serves("127.0.21.1", 5432, "edb"), Some(false), "another database");
         assert_eq!(process.serves("127.0.21.1", 5433, "fdb"), Some(false), "another server");
-        assert_eq!(slon(&["slon", "slony", "dbname=fdb"]).serves("127.0.21.1", 5432, "fdb"), Some(true), "this machine's own");
+        assert_eq!(
+            slon(&["slon", "slony", "dbname=fdb"]).serves("127.0.21.1", 5432, "fdb"),
+            Some(true),
+            "this machine's own"
+        );
         assert_eq!(slon(&["slon", "-f", "/nowhere"]).serves("127.0.21.1", 5432, "fdb"), None);
         assert!(process.mentions("127.0.21.1") && process.mentions("/srv/a") && !process.mentions("127.0.21.2"));
     }

@@ -37,7 +37,9 @@ impl Perform for Evidence {
         let whole = serde_json::to_vec_pretty(&effect.data).unwrap_or_default();
         let mut file = context.attachment("slony-evidence.json")?;
         let written = file.write_all(&whole).and_then(|()| file.finish());
-        written.map_err(|error| Fault::new("BTN-0745", format!("cannot save the evidence: {error}"), "Make room on the disk, then retry."))?;
+        written.map_err(|error| {
+            Fault::new("BTN-0745", format!("cannot save the evidence: {error}"), "Make room on the disk, then retry.")
+        })?;
         shorten(&mut effect.data);
         Ok(effect)
     }
@@ -81,12 +83,16 @@ async fn gather(evidence: &Evidence, context: &Context) -> Result<Effect, Fault>
                 entry["local_id"] = json!(view.local_id);
                 entry["nodes"] = json!(view.nodes);
                 // After Slony's own FAILOVER the new origin still knows the last SYNC of the old one.
-                let applied = view.applied.as_ref().filter(|one| view.role() == Role::Subscriber || one.source == "sl_event");
+                let applied =
+                    view.applied.as_ref().filter(|one| view.role() == Role::Subscriber || one.source == "sl_event");
                 match applied {
                     Some(applied) => {
                         entry["applied"] = serde_json::to_value(applied).unwrap_or(Value::Null);
                         let at = applied.at.as_deref().unwrap_or("a time that is no longer known");
-                        format!("has SYNC {} of node {}, made at {at} (from {})", applied.seqno, applied.origin, applied.source)
+                        format!(
+                            "has SYNC {} of node {}, made at {at} (from {})",
+                            applied.seqno, applied.origin, applied.source
+                        )
                     }
                     None => {
                         let why = match view.role() {
@@ -115,7 +121,11 @@ async fn sequences(session: &Session, node: &Node) -> Result<Value, Fault> {
         .await
         .map_err(|error| fault(&error))?;
     // None: a sequence that was never used.
-    Ok(rows.iter().map(|row| (row.get::<_, String>(0), json!(row.get::<_, Option<i64>>(1)))).collect::<Map<_, _>>().into())
+    Ok(rows
+        .iter()
+        .map(|row| (row.get::<_, String>(0), json!(row.get::<_, Option<i64>>(1))))
+        .collect::<Map<_, _>>()
+        .into())
 }
 
 /// One database's entry of the data of a `slony.evidence` step (or of `slony.lost_rows`): the data itself, or by host.

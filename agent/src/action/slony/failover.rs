@@ -27,7 +27,11 @@ use super::{
 const WITHIN: Duration = Duration::from_secs(90);
 
 /// Whether there is something to do; refused where it makes no sense.
-async fn wanted(failed: &Node, backup: &Node, context: &Context) -> Result<Option<(i64, i64, serde_json::Value)>, Fault> {
+async fn wanted(
+    failed: &Node,
+    backup: &Node,
+    context: &Context,
+) -> Result<Option<(i64, i64, serde_json::Value)>, Fault> {
     let (_, view) = look(backup, context).await?;
     let wrong = |message: String, remedy: &str| Fault::new("BTN-0774", message, remedy);
     let Some(view) = view else {
@@ -53,10 +57,13 @@ impl Perform for Failover {
     async fn observe(&self, context: &Context) -> Result<Observation, Fault> {
         let mut parts = Vec::new();
         for (failed, backup) in pairs(&self.failed, &self.backup, &self.databases, &self.cluster, context).await? {
-            parts.push((backup.label(), match wanted(&failed, &backup, context).await? {
-                None => Ok("is the origin".to_owned()),
-                Some((from, to, _)) => Err(format!("fail over from node {from} to node {to}")),
-            }));
+            parts.push((
+                backup.label(),
+                match wanted(&failed, &backup, context).await? {
+                    None => Ok("is the origin".to_owned()),
+                    Some((from, to, _)) => Err(format!("fail over from node {from} to node {to}")),
+                },
+            ));
         }
         Ok(observed(parts))
     }

@@ -85,7 +85,11 @@ impl Found {
             view.local_id,
             view.set().map_or(0, |set| set.tables)
         );
-        Err(Fault::new("BTN-0761", message, "Save what it knows (slony.evidence or slony.lost_rows), then slony.drop, then retry."))
+        Err(Fault::new(
+            "BTN-0761",
+            message,
+            "Save what it knows (slony.evidence or slony.lost_rows), then slony.drop, then retry.",
+        ))
     }
 }
 
@@ -97,7 +101,9 @@ impl Perform for Init {
         for node in Node::all(&self.origin, &self.databases, &self.cluster, context).await? {
             let (session, view) = look(&node, context).await?;
             let mut one = match Found::judge(&session, &node, view.as_ref(), self).await? {
-                Found::Done => Ok(format!("origin of {} tables", view.as_ref().and_then(View::set).map_or(0, |set| set.tables))),
+                Found::Done => {
+                    Ok(format!("origin of {} tables", view.as_ref().and_then(View::set).map_or(0, |set| set.tables)))
+                }
                 Found::HalfWay => Err("drop what a cut-off attempt left, and initialise".to_owned()),
                 Found::Nothing => Err("initialise as node 1".to_owned()),
             };
@@ -156,7 +162,11 @@ impl Perform for Init {
             for table in &wanted.keyless {
                 context.output().line(format!("{node}: {table} has no primary key and is NOT replicated"));
             }
-            let mut text = format!("origin of {} tables and {} sequences as node {ORIGIN}", wanted.tables.len(), wanted.sequences.len());
+            let mut text = format!(
+                "origin of {} tables and {} sequences as node {ORIGIN}",
+                wanted.tables.len(),
+                wanted.sequences.len()
+            );
             if !wanted.keyless.is_empty() {
                 text.push_str(&format!(", not replicated for want of a primary key: {}", wanted.keyless.join(", ")));
             }
@@ -194,14 +204,20 @@ fn script(node: &Node, wanted: &Wanted, set_comment: &str) -> Result<Script, Fau
         // Slonik's strings have escapes of their own; a name that needs them is refused rather than guessed.
         let fits = !text.contains(['\'', '\\', '\n']);
         let message = format!("{node}: {text:?} cannot be written in a slonik script");
-        if fits { Ok(format!("'{text}'")) } else { Err(Fault::new("BTN-0763", message, "Rename it, or initialise by hand.")) }
+        if fits {
+            Ok(format!("'{text}'"))
+        } else {
+            Err(Fault::new("BTN-0763", message, "Rename it, or initialise by hand."))
+        }
     };
     script.say(format!("init cluster (id = {ORIGIN}, comment = {});", quoted(&node.name)?));
     script.say(format!("create set (id = {SET}, origin = {ORIGIN}, comment = {});", quoted(set_comment)?));
     for (kind, names) in [("table", &wanted.tables), ("sequence", &wanted.sequences)] {
         for (number, name) in names.iter().enumerate() {
             let (number, name) = (number + 1, quoted(name)?);
-            script.say(format!("set add {kind} (set id = {SET}, origin = {ORIGIN}, id = {number}, fully qualified name = {name});"));
+            script.say(format!(
+                "set add {kind} (set id = {SET}, origin = {ORIGIN}, id = {number}, fully qualified name = {name});"
+            ));
         }
     }
     Ok(script)

@@ -35,9 +35,11 @@ pub(super) enum Plan {
     Store { id: i64, forgotten: Option<i64>, leftover: bool },
 }
 
-fn paths_lead(view: &View, origin: (&Node, i64), other: (&Node, i64)) -> bool {
-    let leads = |server: (&Node, i64), client: i64| {
-        view.paths.iter().any(|path| path.server == server.1 && path.client == client && path.conninfo == server.0.conninfo())
+/// Each path is its client's own: the other side hears of it only once the slons run.
+fn paths_lead(origin: (&Node, &View), other: (&Node, &View)) -> bool {
+    let leads = |server: (&Node, &View), client: &View| {
+        let ids = (server.1.local_id, client.local_id);
+        client.paths.iter().any(|path| (path.server, path.client) == ids && path.conninfo == server.0.conninfo())
     };
     leads(origin, other.1) && leads(other, origin.1)
 }
@@ -46,14 +48,21 @@ fn paths_lead(view: &View, origin: (&Node, i64), other: (&Node, i64)) -> bool {
 pub(super) async fn plan(origin: &Node, other: &Node, context: &Context) -> Result<Plan, Fault> {
     let (_, view) = look(origin, context).await?;
     let Some(view) = view.filter(View::is_origin) else {
-        return Err(Fault::new("BTN-0764", format!("{origin} is not the origin of a set"), "Initialise it first (slony.init)."));
+        return Err(Fault::new(
+            "BTN-0764",
+            format!("{origin} is not the origin of a set"),
+            "Initialise it first (slony.init).",
+        ));
     };
     let (_, other_view) = look(other, context).await?;
     let free = |taken: Option<i64>| {
-        (1..).find(|id| *id != view.local_id && (Some(*id) == taken || !view.nodes.contains_key(id))).expect("there are enough numbers")
+        (1..)
+            .find(|id| *id != view.local_id && (Some(*id) == taken || !view.nodes.contains_key(id)))
+            .expect("there are enough numbers")
     };
     // By its name: the comment is the appliance's.
-    let known = view.nodes.iter().find(|(id, comment)| **id != view.local_id && **comment == other.name).map(|(id, _)| *id);
+    let known =
+        view.nodes.iter().find(|(id, comment)| **id != view.local_id && **comment == other.name).map(|(id, _)| *id);
     match other_view {
         None => Ok(Plan::Store { id: free(known), forgotten: known, leftover: false }),
         Some(mine) => {
@@ -62,7 +71,7 @@ pub(super) async fn plan(origin: &Node, other: &Node, context: &Context) -> Resu
                 && mine.local_id != view.local_id
                 && !mine.is_origin();
             if member && known == Some(mine.local_id) {
-                let lead = paths_lead(&view, (origin, view.local_id), (other, mine.local_id));
+                let lead = paths_lead((origin, &view), (other, &mine));
                 return Ok(if lead { Plan::Done(mine.local_id) } else { Plan::Paths(mine.local_id) });
             }
             if is_leftover(&mine) {
@@ -79,7 +88,8 @@ fn is_leftover(view: &View) -> bool {
 }
 
 fn of_the_past(node: &Node, view: &View) -> Fault {
-    let message = format!("{node} still has the Slony schema of its past: {}, node {}", view.role().as_str(), view.local_id);
+    let message =
+        format!("{node} still has the Slony schema of its past: {}, node {}", view.role().as_str(), view.local_id);
     Fault::new("BTN-0765", message, "List what was lost first (slony.lost_rows), then slony.drop there, then retry.")
 }
 

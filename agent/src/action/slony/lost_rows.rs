@@ -40,9 +40,14 @@ struct Mark {
 fn mark(evidence: &Value, node: &Node) -> Result<Mark, Fault> {
     let missing = |why: String| {
         let message = format!("{node}: what was lost cannot be told: {why}");
-        Fault::new("BTN-0780", message, "Give the data of the failover's slony.evidence step. Without it, compare the tables by hand before anything is dropped here.")
+        Fault::new(
+            "BTN-0780",
+            message,
+            "Give the data of the failover's slony.evidence step. Without it, compare the tables by hand before anything is dropped here.",
+        )
     };
-    let entry = entry(evidence, &node.database).ok_or_else(|| missing("there is no evidence for this database".to_owned()))?;
+    let entry =
+        entry(evidence, &node.database).ok_or_else(|| missing("there is no evidence for this database".to_owned()))?;
     let applied = &entry["applied"];
     match (applied["origin"].as_i64(), applied["seqno"].as_i64(), applied["snapshot"].as_str()) {
         (Some(origin), Some(seqno), Some(snapshot)) => Ok(Mark { origin, seqno, snapshot: snapshot.to_owned() }),
@@ -52,7 +57,13 @@ fn mark(evidence: &Value, node: &Node) -> Result<Mark, Fault> {
 
 /// The evidence must be about this very log.
 async fn belongs(mark: &Mark, node: &Node, session: &Session, view: &View) -> Result<(), Fault> {
-    let wrong = |why: String| Fault::new("BTN-0781", format!("{node}: {why}"), "This is not the log that the evidence is about. Nothing was changed.");
+    let wrong = |why: String| {
+        Fault::new(
+            "BTN-0781",
+            format!("{node}: {why}"),
+            "This is not the log that the evidence is about. Nothing was changed.",
+        )
+    };
     if view.local_id != mark.origin {
         return Err(wrong(format!("it is node {}, and the evidence is about node {}", view.local_id, mark.origin)));
     }
@@ -70,7 +81,8 @@ async fn belongs(mark: &Mark, node: &Node, session: &Session, view: &View) -> Re
 
 /// A slon of this node would work on the log that is being read.
 fn quiet(node: &Node, view: &View) -> Result<(), Fault> {
-    let running = slons().into_iter().find(|slon| slon.serves(&node.target.host, node.target.port, &node.database) == Some(true));
+    let running =
+        slons().into_iter().find(|slon| slon.serves(&node.target.host, node.target.port, &node.database) == Some(true));
     let seen = match running {
         Some(slon) => slon.describe(),
         None if view.slons > 0 => format!("{} sessions of its own", view.slons),
@@ -87,7 +99,11 @@ async fn readable(params: &LostRows, context: &Context) -> Result<Vec<(Node, Ses
         let (session, view) = look(&node, context).await?;
         let Some(view) = view else {
             let message = format!("{node} has no Slony schema: its log is gone");
-            return Err(Fault::new("BTN-0783", message, "Compare the tables of both sides by hand before this side is overwritten."));
+            return Err(Fault::new(
+                "BTN-0783",
+                message,
+                "Compare the tables of both sides by hand before this side is overwritten.",
+            ));
         };
         quiet(&node, &view)?;
         belongs(&mark, &node, &session, &view).await?;
@@ -100,8 +116,10 @@ async fn readable(params: &LostRows, context: &Context) -> Result<Vec<(Node, Ses
 impl Perform for LostRows {
     async fn observe(&self, context: &Context) -> Result<Observation, Fault> {
         let nodes = readable(self, context).await?;
-        let parts: Vec<(String, String)> =
-            nodes.iter().map(|(node, _, _, mark)| (node.label(), format!("its log can be read from SYNC {} on", mark.seqno))).collect();
+        let parts: Vec<(String, String)> = nodes
+            .iter()
+            .map(|(node, _, _, mark)| (node.label(), format!("its log can be read from SYNC {} on", mark.seqno)))
+            .collect();
         Ok(Observation::Differs { change: format!("save what was lost: {}", sentence(&parts)) })
     }
 
@@ -112,7 +130,11 @@ impl Perform for LostRows {
             let tally = save(&node, &session, &mark, context).await?;
             let text = match tally.total() {
                 0 => "nothing was lost".to_owned(),
-                total => format!("{total} changes in {} tables were lost; saved as lost-rows-{}.sql and .csv", tally.tables.len(), node.database),
+                total => format!(
+                    "{total} changes in {} tables were lost; saved as lost-rows-{}.sql and .csv",
+                    tally.tables.len(),
+                    node.database
+                ),
             };
             data.insert(
                 node.database.clone(),
@@ -136,7 +158,13 @@ impl Perform for LostRows {
 
 async fn save(node: &Node, session: &Session, mark: &Mark, context: &Context) -> Result<Tally, Fault> {
     let schema = node.schema();
-    let broken = |error: std::io::Error| Fault::new("BTN-0784", format!("{node}: the lost rows cannot be saved: {error}"), "Make room on the disk, then retry.");
+    let broken = |error: std::io::Error| {
+        Fault::new(
+            "BTN-0784",
+            format!("{node}: the lost rows cannot be saved: {error}"),
+            "Make room on the disk, then retry.",
+        )
+    };
     let mut sql_file = context.attachment(&format!("lost-rows-{}.sql", node.database))?;
     let mut csv_file = context.attachment(&format!("lost-rows-{}.csv", node.database))?;
     let lines = [
@@ -167,7 +195,11 @@ async fn save(node: &Node, session: &Session, mark: &Mark, context: &Context) ->
             arguments: row.get(6),
         };
         let statement = change.sql().map_err(|why| {
-            Fault::new("BTN-0785", format!("{node}: entry {} of the log is not understood: {why}", change.sequence), "Do not drop this schema. Read the log by hand.")
+            Fault::new(
+                "BTN-0785",
+                format!("{node}: entry {} of the log is not understood: {why}", change.sequence),
+                "Do not drop this schema. Read the log by hand.",
+            )
         })?;
         sql_file.write_all(statement.as_bytes()).map_err(broken)?;
         csv_file.write_all(change.csv().as_bytes()).map_err(broken)?;
@@ -183,7 +215,9 @@ async fn save(node: &Node, session: &Session, mark: &Mark, context: &Context) ->
     for row in session.rows(&scripts, &[&origin, &mark.snapshot]).await.map_err(|error| fault(&error))? {
         tally.scripts += 1;
         let text: Option<String> = row.get(0);
-        sql_file.write_all(format!("-- DDL: {}\n", text.unwrap_or_default().replace('\n', "\n-- ")).as_bytes()).map_err(broken)?;
+        sql_file
+            .write_all(format!("-- DDL: {}\n", text.unwrap_or_default().replace('\n', "\n-- ")).as_bytes())
+            .map_err(broken)?;
     }
     sql_file.write_all(b"COMMIT;\n").map_err(broken)?;
     sql_file.finish().map_err(broken)?;

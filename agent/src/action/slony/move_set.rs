@@ -46,7 +46,9 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The old origin has it, perhaps left locked by an attempt that was cut off.
-    Old { locked: bool },
+    Old {
+        locked: bool,
+    },
     /// MOVE SET was sent and the new origin's slon has not applied it: nobody is origin.
     Nobody,
     /// The new origin has it; the old one's subscription is not active yet.
@@ -55,7 +57,13 @@ enum Stage {
 }
 
 fn stage(old: (&Node, Option<&View>), new: (&Node, Option<&View>)) -> Result<Stage, Fault> {
-    let wrong = |message: String| Fault::new("BTN-0770", message, "See slony.state for both nodes. A set is moved between an origin and its subscriber only.");
+    let wrong = |message: String| {
+        Fault::new(
+            "BTN-0770",
+            message,
+            "See slony.state for both nodes. A set is moved between an origin and its subscriber only.",
+        )
+    };
     let (old_node, Some(old_view)) = old else { return Err(wrong(format!("{} has no Slony schema", old.0))) };
     let (new_node, Some(new_view)) = new else { return Err(wrong(format!("{} has no Slony schema", new.0))) };
     let (Some(old_set), Some(new_set)) = (old_view.set(), new_view.set()) else {
@@ -71,8 +79,12 @@ fn stage(old: (&Node, Option<&View>), new: (&Node, Option<&View>)) -> Result<Sta
         (a, b) if a == to && b == to && from != to => {
             Ok(if old_view.receives_from(to) { Stage::New } else { Stage::Settling })
         }
-        (a, b) if a == from && b == to => Err(wrong(format!("both {old_node} and {new_node} say that they are the origin: split brain"))),
-        (a, b) => Err(wrong(format!("{old_node} (node {from}) says the origin is node {a}, {new_node} (node {to}) says node {b}"))),
+        (a, b) if a == from && b == to => {
+            Err(wrong(format!("both {old_node} and {new_node} say that they are the origin: split brain")))
+        }
+        (a, b) => Err(wrong(format!(
+            "{old_node} (node {from}) says the origin is node {a}, {new_node} (node {to}) says node {b}"
+        ))),
     }
 }
 
@@ -136,14 +148,36 @@ impl Move {
                 }
                 Stage::Nobody | Stage::Old { .. } => {}
             }
-            context.progress(format!("{}: waits for {} ({})", self.old.database, self.new.name, if stage == Stage::Nobody { "nobody is origin" } else { "the subscription" }), None);
+            context.progress(
+                format!(
+                    "{}: waits for {} ({})",
+                    self.old.database,
+                    self.new.name,
+                    if stage == Stage::Nobody { "nobody is origin" } else { "the subscription" }
+                ),
+                None,
+            );
             if stage == Stage::Nobody && new.slons == 0 {
-                let message = format!("nobody is origin of {}: MOVE SET was sent, and no slon runs on {} to apply it", self.old.database, self.new.name);
-                return Err(Fault::new("BTN-0772", message, "Start its slon (slony.start) and retry this step: both sides refuse writes until then. If the old origin has died, use slony.failover."));
+                let message = format!(
+                    "nobody is origin of {}: MOVE SET was sent, and no slon runs on {} to apply it",
+                    self.old.database, self.new.name
+                );
+                return Err(Fault::new(
+                    "BTN-0772",
+                    message,
+                    "Start its slon (slony.start) and retry this step: both sides refuse writes until then. If the old origin has died, use slony.failover.",
+                ));
             }
             if limits(context).pause("move set", POLL_EVERY).await.is_err() {
-                let message = format!("{}: MOVE SET was sent, and the new origin {} did not take over in time ({stage:?})", self.old.database, self.new.name);
-                return Err(Fault::new("BTN-0773", message, "Look at both slons' logs; then retry this step, it goes on from here."));
+                let message = format!(
+                    "{}: MOVE SET was sent, and the new origin {} did not take over in time ({stage:?})",
+                    self.old.database, self.new.name
+                );
+                return Err(Fault::new(
+                    "BTN-0773",
+                    message,
+                    "Look at both slons' logs; then retry this step, it goes on from here.",
+                ));
             }
         }
     }
@@ -155,7 +189,11 @@ impl Move {
         let session: Session = Session::open(&self.old.target, &own).await.map_err(failed)?;
         let view = super::state::read(&session, &self.old).await?;
         if view.is_some_and(|view| view.role() == Role::OriginLocked) {
-            let sql = format!("SET lock_timeout = '{}ms'; SELECT {}.unlockSet({SET})", LOCK_TIMEOUT.as_millis(), self.old.schema());
+            let sql = format!(
+                "SET lock_timeout = '{}ms'; SELECT {}.unlockSet({SET})",
+                LOCK_TIMEOUT.as_millis(),
+                self.old.schema()
+            );
             session.batch(&sql).await.map_err(failed)?;
             context.output().line(format!("{}: unlocked again", self.old));
         }
@@ -178,13 +216,23 @@ impl Perform for MoveSet {
         let mut parts = Vec::new();
         for one in moves(self, context).await? {
             let (stage, ..) = one.look(context).await?;
-            parts.push((one.old.database.clone(), match stage {
-                Stage::New => Ok(format!("{} is the origin, {} receives", one.new.name, one.old.name)),
-                Stage::Old { locked: false } => Err(format!("move the origin from {} to {}", one.old.name, one.new.name)),
-                Stage::Old { locked: true } => Err(format!("the set is locked on {}, left so by an earlier attempt: go on, move it to {}", one.old.name, one.new.name)),
-                Stage::Nobody => Err(format!("nobody is origin: {}'s slon has to apply MOVE SET", one.new.name)),
-                Stage::Settling => Err(format!("{} is the origin, {} does not receive yet", one.new.name, one.old.name)),
-            }));
+            parts.push((
+                one.old.database.clone(),
+                match stage {
+                    Stage::New => Ok(format!("{} is the origin, {} receives", one.new.name, one.old.name)),
+                    Stage::Old { locked: false } => {
+                        Err(format!("move the origin from {} to {}", one.old.name, one.new.name))
+                    }
+                    Stage::Old { locked: true } => Err(format!(
+                        "the set is locked on {}, left so by an earlier attempt: go on, move it to {}",
+                        one.old.name, one.new.name
+                    )),
+                    Stage::Nobody => Err(format!("nobody is origin: {}'s slon has to apply MOVE SET", one.new.name)),
+                    Stage::Settling => {
+                        Err(format!("{} is the origin, {} does not receive yet", one.new.name, one.old.name))
+                    }
+                },
+            ));
         }
         Ok(observed(parts))
     }
@@ -231,7 +279,11 @@ impl Perform for MoveSet {
         if changed {
             summary.push_str(&format!("; nobody could write for {:.1} s", outage.as_secs_f64()));
         }
-        Ok(Effect { summary, data: json!({ "outage_ms": if changed { outage.as_millis() as u64 } else { 0 } }), changed: Some(changed) })
+        Ok(Effect {
+            summary,
+            data: json!({ "outage_ms": if changed { outage.as_millis() as u64 } else { 0 } }),
+            changed: Some(changed),
+        })
     }
 
     fn repeatable(&self) -> bool {
@@ -248,10 +300,22 @@ async fn compensated(moves: &[Move], fault: Fault, context: &Context) -> Fault {
         .filter_map(|(result, one)| result.err().map(|error| format!("{}: {}", one.old, error.message)))
         .collect();
     match failed.is_empty() {
-        true => Fault::new(&fault.code, format!("{}; every set that had not moved was unlocked again", fault.message), fault.remedy),
+        true => Fault::new(
+            &fault.code,
+            format!("{}; every set that had not moved was unlocked again", fault.message),
+            fault.remedy,
+        ),
         false => {
-            let message = format!("{}; and a set may still be LOCKED, applications cannot write: {}", fault.message, failed.join("; "));
-            Fault::new(&fault.code, message, "Run UNLOCK SET on the old origin, or retry this step, which goes on from here.")
+            let message = format!(
+                "{}; and a set may still be LOCKED, applications cannot write: {}",
+                fault.message,
+                failed.join("; ")
+            );
+            Fault::new(
+                &fault.code,
+                message,
+                "Run UNLOCK SET on the old origin, or retry this step, which goes on from here.",
+            )
         }
     }
 }
@@ -267,7 +331,10 @@ mod tests {
             version: "2.2.11".into(),
             local_id: local,
             sets: vec![SetView { id: 1, origin, locked, comment: String::new(), tables: 1, sequences: 0 }],
-            subscriptions: receives.into_iter().map(|provider| Subscription { provider, receiver: local, active: true }).collect(),
+            subscriptions: receives
+                .into_iter()
+                .map(|provider| Subscription { provider, receiver: local, active: true })
+                .collect(),
             nodes: Default::default(),
             paths: Vec::new(),
             triggers: Default::default(),

@@ -58,7 +58,8 @@ impl Node {
     /// Checks the names and fills in the password.
     pub async fn of(server: &Server, database: &str, cluster: &str, context: &Context) -> Result<Self, Fault> {
         let plain = |what: &str, value: &str| {
-            let fits = !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c.is_control() || "'\"\\;=".contains(c));
+            let fits = !value.is_empty()
+                && !value.contains(|c: char| c.is_whitespace() || c.is_control() || "'\"\\;=".contains(c));
             let message = format!("the {what} {value:?} cannot be part of a connection");
             if fits { Ok(()) } else { Err(Fault::new("BTN-0730", message, "Correct the group file.")) }
         };
@@ -83,7 +84,12 @@ impl Node {
     }
 
     /// Every database of a list on one server.
-    pub async fn all(server: &Server, databases: &[String], cluster: &str, context: &Context) -> Result<Vec<Self>, Fault> {
+    pub async fn all(
+        server: &Server,
+        databases: &[String],
+        cluster: &str,
+        context: &Context,
+    ) -> Result<Vec<Self>, Fault> {
         let mut nodes = Vec::with_capacity(databases.len());
         for database in databases {
             nodes.push(Self::of(server, database, cluster, context).await?);

@@ -36,20 +36,31 @@ const ATTEMPTS_MAX: u32 = 4;
 /// Why this schema must not be dropped; none where it may.
 fn refusal(node: &Node, view: &View, evidence: &Value) -> Option<Fault> {
     if view.version.starts_with("1.") {
-        let message = format!("{node}: Slony {} hides the applications' triggers in the catalogue; dropping its schema would lose them", view.version);
+        let message = format!(
+            "{node}: Slony {} hides the applications' triggers in the catalogue; dropping its schema would lose them",
+            view.version
+        );
         return Some(Fault::new("BTN-0747", message, "Remove this node with Slony's own UNINSTALL NODE."));
     }
     if evidence.is_null() {
         return None;
     }
-    let remedy = "Run slony.evidence (on the old origin: slony.lost_rows) on this host first, and give its data to this step.";
+    let remedy =
+        "Run slony.evidence (on the old origin: slony.lost_rows) on this host first, and give its data to this step.";
     let Some(entry) = entry(evidence, &node.database) else {
-        return Some(Fault::new("BTN-0748", format!("{node}: nothing is dropped, there is no evidence for {}", node.database), remedy));
+        return Some(Fault::new(
+            "BTN-0748",
+            format!("{node}: nothing is dropped, there is no evidence for {}", node.database),
+            remedy,
+        ));
     };
     // Another node's evidence, or that of an earlier life of this database, proves nothing about this schema.
     if entry["schema_oid"].as_i64() != Some(view.schema_oid) || entry["server"].as_str() != Some(&node.name) {
         let of = entry["server"].as_str().unwrap_or("nobody knows what");
-        let message = format!("{node}: nothing is dropped, the evidence for {} is of another schema (taken from {of})", node.database);
+        let message = format!(
+            "{node}: nothing is dropped, the evidence for {} is of another schema (taken from {of})",
+            node.database
+        );
         return Some(Fault::new("BTN-0748", message, remedy));
     }
     None
@@ -65,7 +76,12 @@ impl Perform for Removal {
                 None => Ok(format!("no schema {}", node.schema())),
                 Some(view) => match refusal(&node, &view, &self.evidence) {
                     Some(fault) => return Err(fault),
-                    None => Err(format!("drop schema {} ({}, {} tables)", node.schema(), view.role().as_str(), view.set().map_or(0, |set| set.tables))),
+                    None => Err(format!(
+                        "drop schema {} ({}, {} tables)",
+                        node.schema(),
+                        view.role().as_str(),
+                        view.set().map_or(0, |set| set.tables)
+                    )),
                 },
             };
             parts.push((node.label(), one));
@@ -157,8 +173,12 @@ impl Remove for Removal {
             }
             if state == Some(SqlState::LOCK_NOT_AVAILABLE) {
                 let who = blockers.into_values().collect::<Vec<_>>().join("; ");
-                let who = if who.is_empty() { "a session that was gone before it could be named".to_owned() } else { who };
-                let message = format!("{node}: nothing was dropped, a lock was not given within {}: held by {who}", self.lock_timeout);
+                let who =
+                    if who.is_empty() { "a session that was gone before it could be named".to_owned() } else { who };
+                let message = format!(
+                    "{node}: nothing was dropped, a lock was not given within {}: held by {who}",
+                    self.lock_timeout
+                );
                 let remedy = "Let that session end, or set end_blockers to end it; then retry.";
                 return Err(Fault::new("BTN-0749", message, remedy).into());
             }
@@ -172,12 +192,21 @@ impl Remove for Removal {
             }
             return Err(fault(&error).into());
         }
-        Err(Fault::new("BTN-0750", format!("{node}: the drop met a deadlock {ATTEMPTS_MAX} times"), "Stop the slons on both sides, then retry.").into())
+        Err(Fault::new(
+            "BTN-0750",
+            format!("{node}: the drop met a deadlock {ATTEMPTS_MAX} times"),
+            "Stop the slons on both sides, then retry.",
+        )
+        .into())
     }
 }
 
 /// Sessions that hold what the drop waits for: pid and a description.
-async fn blocking(watcher: &Session, backend: i32, end: bool) -> Result<Vec<(i32, String)>, crate::host::postgres::Error> {
+async fn blocking(
+    watcher: &Session,
+    backend: i32,
+    end: bool,
+) -> Result<Vec<(i32, String)>, crate::host::postgres::Error> {
     let rows = watcher
         .rows(
             "SELECT pid, format('pid %s (user %s, application %s, from %s, %s for %s): %s', pid, coalesce(usename::text, '-'),

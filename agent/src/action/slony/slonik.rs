@@ -22,8 +22,14 @@ use crate::action::Context;
 use super::node::Node;
 
 /// Where Slony's programs are, beside the PATH.
-const DIRECTORIES: [&str; 6] =
-    ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/slony/bin", "/usr/local/pgsql/bin", "/usr/lib/postgresql/bin"];
+const DIRECTORIES: [&str; 6] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/slony/bin",
+    "/usr/local/pgsql/bin",
+    "/usr/lib/postgresql/bin",
+];
 /// Lines of slonik's words that an error repeats.
 const SHOWN_LINES: usize = 8;
 
@@ -32,7 +38,11 @@ pub(super) fn program(name: &str) -> Result<PathBuf, Fault> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(DIRECTORIES.iter().map(PathBuf::from));
     places.map(|place| place.join(name)).find(|file| file.is_file()).ok_or_else(|| {
-        Fault::new("BTN-0732", format!("the program {name} is not on this host"), "Install Slony-I's programs, or put them in the agent's PATH.")
+        Fault::new(
+            "BTN-0732",
+            format!("the program {name} is not on this host"),
+            "Install Slony-I's programs, or put them in the agent's PATH.",
+        )
     })
 }
 
@@ -87,7 +97,9 @@ impl Script {
         }
         command.env("PGPASSFILE", password_file.path()).env("PGOPTIONS", options).env("PGCONNECT_TIMEOUT", "5");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        let failed = |why: String| Fault::new("BTN-0733", format!("{what}: {why}"), "Look at the task's output for all that slonik said.");
+        let failed = |why: String| {
+            Fault::new("BTN-0733", format!("{what}: {why}"), "Look at the task's output for all that slonik said.")
+        };
         let mut child = command.spawn().map_err(|error| failed(format!("slonik could not be started: {error}")))?;
         let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
         let mut input = child.stdin.take().expect("piped above");
@@ -118,7 +130,9 @@ impl Script {
     }
 
     fn password_file(&self) -> Result<tempfile::NamedTempFile, Fault> {
-        let failed = |error: std::io::Error| Fault::new("BTN-0733", format!("cannot write the password file for slonik: {error}"), "");
+        let failed = |error: std::io::Error| {
+            Fault::new("BTN-0733", format!("cannot write the password file for slonik: {error}"), "")
+        };
         // Readable by its owner alone, and removed when this call ends.
         let mut file = tempfile::Builder::new().prefix("baton-pgpass-").tempfile().map_err(failed)?;
         for (place, password) in &self.passwords {

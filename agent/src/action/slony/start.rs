@@ -60,7 +60,11 @@ async fn running(node: &Node, context: &Context) -> Result<Running, Fault> {
         return Ok(Running::No);
     }
     let message = format!("{node}: it cannot be told whether these slons are its own: {}", unclear.join(", "));
-    Err(Fault::new("BTN-0752", message, "End them (slony.stop), then retry: a second slon for one node harms the first."))
+    Err(Fault::new(
+        "BTN-0752",
+        message,
+        "End them (slony.stop), then retry: a second slon for one node harms the first.",
+    ))
 }
 
 #[async_trait]
@@ -108,24 +112,36 @@ async fn working(node: &Node, context: &Context) -> Result<String, Fault> {
     let (session, _) = look(node, context).await?;
     loop {
         let view = super::state::read(&session, node).await?;
-        let process = slons().into_iter().find(|slon| slon.serves(&node.target.host, node.target.port, &node.database) == Some(true));
+        let process = slons()
+            .into_iter()
+            .find(|slon| slon.serves(&node.target.host, node.target.port, &node.database) == Some(true));
         match (&view, &process) {
             (Some(view), _) if view.slons > 0 => return Ok("slon started".to_owned()),
-            (None, Some(process)) => return Ok(format!("slon started, waits for Slony's schema ({})", process.describe())),
+            (None, Some(process)) => {
+                return Ok(format!("slon started, waits for Slony's schema ({})", process.describe()));
+            }
             _ => {}
         }
         if limits(context).pause("start slon", POLL_EVERY).await.is_err() {
-            let seen = process.map_or("there is no such process".to_owned(), |process| format!("it runs as {}", process.describe()));
-            return Err(Fault::new("BTN-0753", format!("{node}: slon was started and is not at work; {seen}"), "Look at slon's log."));
+            let seen = process
+                .map_or("there is no such process".to_owned(), |process| format!("it runs as {}", process.describe()));
+            return Err(Fault::new(
+                "BTN-0753",
+                format!("{node}: slon was started and is not at work; {seen}"),
+                "Look at slon's log.",
+            ));
         }
     }
 }
 
 fn identity(user: &str) -> Result<(u32, u32), Fault> {
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&user));
+    let fields =
+        accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&user));
     let ids = fields.and_then(|fields| Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?)));
-    ids.ok_or_else(|| Fault::new("BTN-0754", format!("there is no user {user:?} on this host"), "Correct the step's user."))
+    ids.ok_or_else(|| {
+        Fault::new("BTN-0754", format!("there is no user {user:?} on this host"), "Correct the step's user.")
+    })
 }
 
 fn detached(command: &mut Command, user: Option<&str>) -> Result<(), Fault> {
@@ -140,7 +156,9 @@ fn detached(command: &mut Command, user: Option<&str>) -> Result<(), Fault> {
 
 async fn run_script(script: &str, user: Option<&str>, node: &Node, context: &Context) -> Result<(), Fault> {
     let path = context.policy().check_program(script)?;
-    let failed = |why: String| Fault::new("BTN-0753", format!("{node}: {script}: {why}"), "Run the script by hand to see what it says.");
+    let failed = |why: String| {
+        Fault::new("BTN-0753", format!("{node}: {script}: {why}"), "Run the script by hand to see what it says.")
+    };
     // A file, not a pipe: the slon inherits it, and a pipe would be held open, or break, when the task ends.
     let said = tempfile::NamedTempFile::new().map_err(|error| failed(error.to_string()))?;
     let file = || said.as_file().try_clone().map(Stdio::from).map_err(|error| failed(error.to_string()));
@@ -177,7 +195,13 @@ fn start_directly(user: Option<&str>, node: &Node) -> Result<(), Fault> {
     if let Some(password) = &node.target.password {
         // The slon reads it whenever it connects, to the other node too, whose address it takes from sl_path.
         let path = directory.join(format!("{name}.pgpass"));
-        let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
         writeln!(file, "*:*:*:{}:{}", escaped(&node.target.user), escaped(password)).map_err(failed)?;
         if let Some(user) = user {
             let (uid, gid) = identity(user)?;

@@ -124,7 +124,9 @@ impl View {
     }
     /// Triggers of this kind that are in any other state.
     pub fn trigger_others(&self, kind: &str, enabled: &str) -> i64 {
-        self.triggers.get(kind).map_or(0, |states| states.iter().filter(|(state, _)| *state != enabled).map(|(_, n)| n).sum())
+        self.triggers
+            .get(kind)
+            .map_or(0, |states| states.iter().filter(|(state, _)| *state != enabled).map(|(_, n)| n).sum())
     }
 }
 
@@ -159,13 +161,17 @@ pub(super) async fn read(session: &Session, node: &Node) -> Result<Option<View>,
     }
     let sql = VIEW.replace("@", &schema);
     // A schema that is dropped between the two questions is a standalone database.
-    let row = match session.row(&sql, &[&schema, &SET]).await {
+    let row = match session.row(&sql, &[&schema, &(SET as i32)]).await {
         Err(error) if error.state() == Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => return Ok(None),
         other => other.map_err(|error| fault(&error))?,
     };
     let text: String = row.get(0);
     serde_json::from_str(&text).map(Some).map_err(|error| {
-        Fault::new("BTN-0731", format!("{node}: Slony's tables are not as expected: {error}"), "This version of Slony is not known.")
+        Fault::new(
+            "BTN-0731",
+            format!("{node}: Slony's tables are not as expected: {error}"),
+            "This version of Slony is not known.",
+        )
     })
 }
 
@@ -220,11 +226,15 @@ pub(super) async fn relations(session: &Session, node: &Node) -> Result<Vec<Rela
 pub(super) async fn members(session: &Session, node: &Node, tables: bool) -> Result<Vec<String>, Fault> {
     let schema = node.schema();
     let sql = if tables {
-        format!("SELECT quote_ident(tab_nspname) || '.' || quote_ident(tab_relname) FROM {schema}.sl_table WHERE tab_set = $1 ORDER BY 1")
+        format!(
+            "SELECT quote_ident(tab_nspname) || '.' || quote_ident(tab_relname) FROM {schema}.sl_table WHERE tab_set = $1 ORDER BY 1"
+        )
     } else {
-        format!("SELECT quote_ident(seq_nspname) || '.' || quote_ident(seq_relname) FROM {schema}.sl_sequence WHERE seq_set = $1 ORDER BY 1")
+        format!(
+            "SELECT quote_ident(seq_nspname) || '.' || quote_ident(seq_relname) FROM {schema}.sl_sequence WHERE seq_set = $1 ORDER BY 1"
+        )
     };
-    let rows = session.rows(&sql, &[&i32::try_from(SET).expect("1 fits")]).await.map_err(|error| fault(&error))?;
+    let rows = session.rows(&sql, &[&(SET as i32)]).await.map_err(|error| fault(&error))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -34,7 +34,8 @@ impl Choose for Stop {
         all().into_iter().filter(|process| named(process) && self.meant(process)).collect()
     }
     fn meant(&self, process: &Process) -> bool {
-        process.pid.cast_unsigned() != std::process::id() && self.arguments_contain.as_ref().is_none_or(|text| process.mentions(text))
+        process.pid.cast_unsigned() != std::process::id()
+            && self.arguments_contain.as_ref().is_none_or(|text| process.mentions(text))
     }
 }
 
@@ -57,7 +58,9 @@ impl Perform for Stop {
         if !again.is_empty() {
             let list: Vec<String> = again.iter().map(Process::describe).collect();
             let message = format!("something restarted the watchdogs: {}", list.join(", "));
-            return Err(Fault::new("BTN-0751", message, "Stop what restarts them (cron, an init script), then retry.").into());
+            return Err(
+                Fault::new("BTN-0751", message, "Stop what restarts them (cron, an init script), then retry.").into()
+            );
         }
         let summary = match (slons.len(), watchdogs.len()) {
             (0, 0) => "no slon ran".to_owned(),
@@ -65,7 +68,11 @@ impl Perform for Stop {
             (slons, watchdogs) => format!("{watchdogs} watchdogs and {slons} slon processes ended"),
         };
         let changed = !slons.is_empty() || !watchdogs.is_empty();
-        Ok(Effect { summary, data: json!({ "slons": slons.len(), "watchdogs": watchdogs.len() }), changed: Some(changed) })
+        Ok(Effect {
+            summary,
+            data: json!({ "slons": slons.len(), "watchdogs": watchdogs.len() }),
+            changed: Some(changed),
+        })
     }
 
     fn repeatable(&self) -> bool {

@@ -37,12 +37,22 @@ const COUNT_WITHIN: Duration = Duration::from_secs(20);
 async fn proven(origin: &Node, other: &Node, context: &Context) -> Result<(Session, View, Session, View), Fault> {
     let (session, view) = look(origin, context).await?;
     let (other_session, other_view) = look(other, context).await?;
-    let wrong = |message: String| Fault::new("BTN-0766", message, "See slony.state for both nodes: a copy in the wrong direction wipes the good side.");
+    let wrong = |message: String| {
+        Fault::new(
+            "BTN-0766",
+            message,
+            "See slony.state for both nodes: a copy in the wrong direction wipes the good side.",
+        )
+    };
     let view = view.ok_or_else(|| wrong(format!("{origin} has no Slony schema")))?;
-    let other_view = other_view.ok_or_else(|| wrong(format!("{other} has no Slony schema; store it as a node first (slony.join)")))?;
+    let other_view = other_view
+        .ok_or_else(|| wrong(format!("{other} has no Slony schema; store it as a node first (slony.join)")))?;
     let Some(set) = view.set() else { return Err(wrong(format!("{origin} has no set"))) };
     if !view.is_origin() {
-        return Err(wrong(format!("{origin} says that node {} is the origin, and it is node {}", set.origin, view.local_id)));
+        return Err(wrong(format!(
+            "{origin} says that node {} is the origin, and it is node {}",
+            set.origin, view.local_id
+        )));
     }
     if set.tables == 0 {
         return Err(wrong(format!("the set of {origin} is empty")));
@@ -63,13 +73,19 @@ impl Perform for Subscribe {
         let mut parts = Vec::new();
         for (origin, other) in pairs(&self.origin, &self.subscriber, &self.databases, &self.cluster, context).await? {
             let (session, view, other_session, other_view) = proven(&origin, &other, context).await?;
-            parts.push((other.label(), match other_view.receives_from(view.local_id) {
-                true => Ok(format!("receives from {}", origin.name)),
-                false => {
-                    let (rows, tables) = overwritten(&origin, &session, &other, &other_session).await?;
-                    Err(format!("{rows} rows in {tables} tables of {} will be replaced by those of {}", other.name, origin.name))
-                }
-            }));
+            parts.push((
+                other.label(),
+                match other_view.receives_from(view.local_id) {
+                    true => Ok(format!("receives from {}", origin.name)),
+                    false => {
+                        let (rows, tables) = overwritten(&origin, &session, &other, &other_session).await?;
+                        Err(format!(
+                            "{rows} rows in {tables} tables of {} will be replaced by those of {}",
+                            other.name, origin.name
+                        ))
+                    }
+                },
+            ));
         }
         Ok(observed(parts))
     }
@@ -86,7 +102,12 @@ impl Perform for Subscribe {
             for (node, view) in [(origin, &view), (other, &other_view)] {
                 if view.slons == 0 {
                     let message = format!("{node}: no slon runs, and SUBSCRIBE would wait for it for ever");
-                    return Err(Fault::new("BTN-0767", message, "Start the slons of both nodes (slony.start), then retry.").into());
+                    return Err(Fault::new(
+                        "BTN-0767",
+                        message,
+                        "Start the slons of both nodes (slony.start), then retry.",
+                    )
+                    .into());
                 }
             }
             fits(origin, &session, other, &other_session).await?;
@@ -111,7 +132,10 @@ impl Perform for Subscribe {
             let pair = Pair::open(origin, other, context).await?;
             let event = pair.sync(context, context.time_left()).await?;
             data.insert(origin.database.clone(), json!({ "overwritten_rows": rows, "tables": tables, "sync": event }));
-            parts.push((other.label(), format!("receives from {}; {rows} rows in {tables} tables were replaced", origin.name)));
+            parts.push((
+                other.label(),
+                format!("receives from {}; {rows} rows in {tables} tables were replaced", origin.name),
+            ));
         }
         Ok(Effect { summary: sentence(&parts), data: data.into(), changed: Some(changed) })
     }
@@ -136,7 +160,10 @@ async fn copied(other: &Node, session: &Session, from: i64, context: &Context) -
         match copying.first() {
             Some(row) => {
                 seen += 1;
-                context.progress(format!("{other}: copies {}, {} rows", row.get::<_, String>(0), row.get::<_, i64>(1)), None);
+                context.progress(
+                    format!("{other}: copies {}, {} rows", row.get::<_, String>(0), row.get::<_, i64>(1)),
+                    None,
+                );
             }
             None => context.progress(format!("{other}: waits for the copy"), None),
         }
@@ -144,17 +171,29 @@ async fn copied(other: &Node, session: &Session, from: i64, context: &Context) -
             let slon = if view.is_some_and(|view| view.slons == 0) { "no slon runs for it" } else { "its slon runs" };
             let copies = if seen == 0 { "no copy was seen" } else { "a copy was seen" };
             let message = format!("{other}: the subscription did not become active in time; {slon}, {copies}");
-            return Err(Fault::new("BTN-0768", message, "A copy that fails is retried for ever: slon's log says why. Then retry this step."));
+            return Err(Fault::new(
+                "BTN-0768",
+                message,
+                "A copy that fails is retried for ever: slon's log says why. Then retry this step.",
+            ));
         }
     }
 }
 
 /// Rows on the subscriber that the copy will replace, and in how many tables.
-async fn overwritten(origin: &Node, session: &Session, other: &Node, other_session: &Session) -> Result<(String, usize), Fault> {
+async fn overwritten(
+    origin: &Node,
+    session: &Session,
+    other: &Node,
+    other_session: &Session,
+) -> Result<(String, usize), Fault> {
     let tables = members(session, origin, true).await?;
     let mut total = 0_i64;
     let mut about = false;
-    other_session.batch(&format!("SET statement_timeout = '{}ms'", COUNT_WITHIN.as_millis())).await.map_err(|error| fault(&error))?;
+    other_session
+        .batch(&format!("SET statement_timeout = '{}ms'", COUNT_WITHIN.as_millis()))
+        .await
+        .map_err(|error| fault(&error))?;
     for table in &tables {
         let exact = other_session.rows(&format!("SELECT count(*) FROM {table}"), &[]).await;
         total += match exact {
@@ -166,7 +205,11 @@ async fn overwritten(origin: &Node, session: &Session, other: &Node, other_sessi
             }
             Err(error) if error.state() == Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
                 let message = format!("{other} has no table {table}");
-                return Err(Fault::new("BTN-0769", message, "Create it as it is on the origin: the copy would fail for ever."));
+                return Err(Fault::new(
+                    "BTN-0769",
+                    message,
+                    "Create it as it is on the origin: the copy would fail for ever.",
+                ));
             }
             Err(error) => return Err(fault(&error)),
         };
@@ -187,7 +230,9 @@ async fn fits(origin: &Node, session: &Session, other: &Node, other_session: &Se
     };
     let tables = members(session, origin, true).await?;
     let there: std::collections::BTreeSet<String> = columns(other, other_session).await?.into_iter().collect();
-    let in_set = |column: &&String| tables.iter().any(|table| column.strip_prefix(table.as_str()).is_some_and(|rest| rest.starts_with('.')));
+    let in_set = |column: &&String| {
+        tables.iter().any(|table| column.strip_prefix(table.as_str()).is_some_and(|rest| rest.starts_with('.')))
+    };
     let needed = columns(origin, session).await?;
     let missing: Vec<&String> = needed.iter().filter(in_set).filter(|column| !there.contains(*column)).collect();
     if missing.is_empty() {

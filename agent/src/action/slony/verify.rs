@@ -37,7 +37,9 @@ struct Proof<'a> {
 
 impl Proof<'_> {
     fn check(&mut self, holds: bool, done: impl Into<String>, wrong: impl Into<String>) {
-        let text = if holds { format!("proven: {}", done.into()) } else {
+        let text = if holds {
+            format!("proven: {}", done.into())
+        } else {
             let wrong = wrong.into();
             self.wrong.push(wrong.clone());
             format!("WRONG: {wrong}")
@@ -49,38 +51,57 @@ impl Proof<'_> {
     /// What each side can say for itself.
     async fn side(&mut self, node: &Node, session: &Session, view: Option<&View>, origin: bool) -> Result<(), Fault> {
         let Some((view, set)) = view.and_then(|view| view.set().map(|set| (view, set))) else {
-            let what = if view.is_some() { "there is no set" } else { "there is no Slony schema: whoever connects can write" };
+            let what =
+                if view.is_some() { "there is no set" } else { "there is no Slony schema: whoever connects can write" };
             self.check(false, "", format!("{node}: {what}"));
             return Ok(());
         };
-        let rows = session.rows(&super::VENDOR_QUERY.replace('@', &node.schema()), &[]).await.map_err(|error| fault(&error))?;
+        let rows = session
+            .rows(&super::VENDOR_QUERY.replace('@', &node.schema()), &[])
+            .await
+            .map_err(|error| fault(&error))?;
         let master = match rows.as_slice() {
             [row] => Some(row.get::<_, bool>(3)),
             _ => None,
         };
-        let split = if !origin && master == Some(true) { ": split brain, both sides say they are the origin" } else { "" };
+        let split =
+            if !origin && master == Some(true) { ": split brain, both sides say they are the origin" } else { "" };
         self.check(
             master == Some(origin),
             format!("{node}: the vendor's row says master_node = {}", if origin { "t" } else { "f" }),
             format!("{node}: the vendor's row says master_node = {master:?}{split}"),
         );
-        self.check(!set.locked, format!("{node}: the set is not locked"), format!("{node}: the set is locked, nobody can write"));
+        self.check(
+            !set.locked,
+            format!("{node}: the set is not locked"),
+            format!("{node}: the set is locked, nobody can write"),
+        );
         let wanted = Wanted::read(session, node).await?;
         for (what, in_set, in_catalogue) in [
             ("tables", members(session, node, true).await?, &wanted.tables),
             ("sequences", members(session, node, false).await?, &wanted.sequences),
         ] {
-            let missing: Vec<&str> = in_catalogue.iter().filter(|one| !in_set.contains(one)).map(String::as_str).collect();
+            let missing: Vec<&str> =
+                in_catalogue.iter().filter(|one| !in_set.contains(one)).map(String::as_str).collect();
             self.check(
                 missing.is_empty() && !(what == "tables" && in_set.is_empty()),
                 format!("{node}: {} {what} in the set, as in the catalogue", in_set.len()),
-                format!("{node}: {} {what} in the set, {} in the catalogue; missing: {}", in_set.len(), in_catalogue.len(), missing.join(", ")),
+                format!(
+                    "{node}: {} {what} in the set, {} in the catalogue; missing: {}",
+                    in_set.len(),
+                    in_catalogue.len(),
+                    missing.join(", ")
+                ),
             );
         }
         for table in &wanted.keyless {
             self.unproven.push(format!("{node}: {table} has no primary key and is not replicated"));
         }
-        let expected = if origin { [("logtrigger", "O"), ("denyaccess", "D")] } else { [("logtrigger", "D"), ("denyaccess", "O")] };
+        let expected = if origin {
+            [("logtrigger", "O"), ("denyaccess", "D")]
+        } else {
+            [("logtrigger", "D"), ("denyaccess", "O")]
+        };
         for (kind, enabled) in expected {
             let (right, other) = (view.trigger_count(kind, enabled), view.trigger_others(kind, enabled));
             self.check(
@@ -99,16 +120,31 @@ impl Proof<'_> {
             both &= members(session, node, true).await?.iter().any(|table| table == canary::TABLE);
         }
         if !both {
-            let event = Pair::open(origin.0, subscriber.0, self.context).await?.sync(self.context, self.context.time_left()).await?;
+            let event = Pair::open(origin.0, subscriber.0, self.context)
+                .await?
+                .sync(self.context, self.context.time_left())
+                .await?;
             self.check(true, format!("{} applied SYNC {event} of {}", subscriber.0, origin.0), "");
-            self.unproven.push(format!("{}: no row was written, {} is not in the set: a SYNC was confirmed instead", origin.0, canary::TABLE));
+            self.unproven.push(format!(
+                "{}: no row was written, {} is not in the set: a SYNC was confirmed instead",
+                origin.0,
+                canary::TABLE
+            ));
             return Ok(());
         }
         let refuses = canary::refuses(subscriber.1).await?;
-        self.check(refuses, format!("{} refuses writes", subscriber.0), format!("{} TAKES writes to a replicated table", subscriber.0));
+        self.check(
+            refuses,
+            format!("{} refuses writes", subscriber.0),
+            format!("{} TAKES writes to a replicated table", subscriber.0),
+        );
         let token = format!("{:032x}", rand::random::<u128>());
         match canary::across(origin, subscriber, &token, self.context).await {
-            Ok(took) => self.check(true, format!("a row written on {} was on {} after {:.1} s", origin.0, subscriber.0, took.as_secs_f64()), ""),
+            Ok(took) => self.check(
+                true,
+                format!("a row written on {} was on {} after {:.1} s", origin.0, subscriber.0, took.as_secs_f64()),
+                "",
+            ),
             Err(fault) => self.check(false, "", fault.message),
         }
         Ok(())
@@ -118,7 +154,9 @@ impl Proof<'_> {
 #[async_trait]
 impl Perform for Verify {
     async fn observe(&self, _: &Context) -> Result<Observation, Fault> {
-        Ok(Observation::CannotTell { why: "replication is proven with a row of its own, which a dry run does not write".to_owned() })
+        Ok(Observation::CannotTell {
+            why: "replication is proven with a row of its own, which a dry run does not write".to_owned(),
+        })
     }
 
     async fn act(&self, context: &Context) -> Result<Effect, Failure> {
@@ -135,7 +173,11 @@ impl Perform for Verify {
                 proof.side(&other, &other_session, other_view.as_ref(), false).await?;
                 if let (Some(view), Some(other_view)) = (&view, &other_view) {
                     let active = other_view.receives_from(view.local_id);
-                    proof.check(active, format!("{other}: its subscription is active"), format!("{other}: its subscription to {} is not active", node.name));
+                    proof.check(
+                        active,
+                        format!("{other}: its subscription is active"),
+                        format!("{other}: its subscription to {} is not active", node.name),
+                    );
                     if active && view.is_origin() && other_view.role() == Role::Subscriber {
                         proof.across((&node, &session), (&other, &other_session)).await?;
                         lag(&mut proof, &node, &session, other_view.local_id).await?;
@@ -150,7 +192,9 @@ impl Perform for Verify {
         }
         if !proof.wrong.is_empty() {
             let message = format!("replication is not as it should be: {}", proof.wrong.join("; "));
-            return Err(Fault::new("BTN-0776", message, "See the task's output for everything that was checked.").into());
+            return Err(
+                Fault::new("BTN-0776", message, "See the task's output for everything that was checked.").into()
+            );
         }
         for text in &proof.unproven {
             context.output().line(format!("not proven: {text}"));
@@ -159,7 +203,11 @@ impl Perform for Verify {
         if !proof.unproven.is_empty() {
             summary.push_str(&format!(" (not proven: {})", proof.unproven.join("; ")));
         }
-        Ok(Effect { summary, data: json!({ "checks": proof.done.len(), "not_proven": proof.unproven }), changed: Some(false) })
+        Ok(Effect {
+            summary,
+            data: json!({ "checks": proof.done.len(), "not_proven": proof.unproven }),
+            changed: Some(false),
+        })
     }
 
     fn repeatable(&self) -> bool {
@@ -172,8 +220,15 @@ impl Perform for Verify {
 }
 
 async fn lag(proof: &mut Proof<'_>, node: &Node, session: &Session, receiver: i64) -> Result<(), Fault> {
-    let sql = format!("SELECT coalesce(max(st_lag_num_events), 0)::int8 FROM {}.sl_status WHERE st_received = $1", node.schema());
+    let sql = format!(
+        "SELECT coalesce(max(st_lag_num_events), 0)::int8 FROM {}.sl_status WHERE st_received = $1",
+        node.schema()
+    );
     let events: i64 = session.row(&sql, &[&(receiver as i32)]).await.map_err(|error| fault(&error))?.get(0);
-    proof.check(events <= LAG_EVENTS_MAX, format!("{node}: {events} events are not confirmed yet"), format!("{node}: {events} events are not confirmed"));
+    proof.check(
+        events <= LAG_EVENTS_MAX,
+        format!("{node}: {events} events are not confirmed yet"),
+        format!("{node}: {events} events are not confirmed"),
+    );
     Ok(())
 }

@@ -61,7 +61,9 @@ fn decode(kind: &Type, raw: &[u8]) -> Result<Value, Failure> {
         Type::TIMESTAMP => json!(jiff::tz::TimeZone::UTC.to_datetime(moment(raw)?).to_string()),
         Type::DATE => json!(date(raw)?),
         Type::CHAR => json!((raw.first().copied().unwrap_or_default() as char).to_string()),
-        _ if <&str as FromSql>::accepts(kind) || matches!(kind.kind(), Kind::Enum(_)) => json!(std::str::from_utf8(raw)?),
+        _ if <&str as FromSql>::accepts(kind) || matches!(kind.kind(), Kind::Enum(_)) => {
+            json!(std::str::from_utf8(raw)?)
+        }
         _ => return Err("this type is not understood".into()),
     })
 }
@@ -89,7 +91,8 @@ fn uuid(raw: &[u8]) -> Result<String, Failure> {
 
 /// Base 10000 digits with a weight and a display scale.
 fn numeric(raw: &[u8]) -> Result<String, Failure> {
-    let word = |at: usize| raw.get(at * 2..at * 2 + 2).map(|two| u16::from_be_bytes([two[0], two[1]])).ok_or("short numeric");
+    let word =
+        |at: usize| raw.get(at * 2..at * 2 + 2).map(|two| u16::from_be_bytes([two[0], two[1]])).ok_or("short numeric");
     let (count, weight, sign, scale) = (word(0)? as usize, word(1)? as i16, word(2)?, word(3)? as usize);
     match sign {
         0xC000 => return Ok("NaN".to_owned()),

@@ -60,7 +60,12 @@ impl Change {
         }
         self.arguments
             .chunks_exact(2)
-            .map(|two| two[0].as_deref().map(|name| (name, two[1].as_deref())).ok_or_else(|| "a column without a name".to_owned()))
+            .map(|two| {
+                two[0]
+                    .as_deref()
+                    .map(|name| (name, two[1].as_deref()))
+                    .ok_or_else(|| "a column without a name".to_owned())
+            })
             .collect()
     }
 
@@ -72,7 +77,10 @@ impl Change {
             "D" => (Vec::new(), pairs),
             "U" => {
                 let count = usize::try_from(self.updated).ok().filter(|count| *count <= pairs.len());
-                let key = pairs.split_off(count.ok_or_else(|| format!("{} new values of {} pairs", self.updated, self.arguments.len() / 2))?);
+                let key = pairs.split_off(
+                    count
+                        .ok_or_else(|| format!("{} new values of {} pairs", self.updated, self.arguments.len() / 2))?,
+                );
                 (pairs, key)
             }
             "T" => (Vec::new(), Vec::new()),
@@ -85,7 +93,8 @@ impl Change {
         let table = format!("{}.{}", name(&self.schema), name(&self.table));
         let (new, key) = self.parts()?;
         let list = |items: Vec<String>| items.join(", ");
-        let set = || list(new.iter().map(|(column, value)| format!("{} = {}", name(column), literal(*value))).collect());
+        let set =
+            || list(new.iter().map(|(column, value)| format!("{} = {}", name(column), literal(*value))).collect());
         let matches = || {
             let one = |(column, value): &Pair<'_>| match value {
                 Some(_) => format!("{} = {}", name(column), literal(*value)),
@@ -114,7 +123,8 @@ impl Change {
     /// One line and its end; key and values as JSON.
     pub fn csv(&self) -> String {
         let json = |pairs: Vec<Pair<'_>>| {
-            let object: Map<String, Value> = pairs.into_iter().map(|(column, value)| (column.to_owned(), value.into())).collect();
+            let object: Map<String, Value> =
+                pairs.into_iter().map(|(column, value)| (column.to_owned(), value.into())).collect();
             if object.is_empty() { String::new() } else { Value::Object(object).to_string() }
         };
         let (new, key) = self.parts().unwrap_or_default();
@@ -153,17 +163,32 @@ mod tests {
 
     fn change(kind: &str, updated: i32, arguments: &[Option<&str>]) -> Change {
         let arguments = arguments.iter().map(|one| one.map(str::to_owned)).collect();
-        Change { sequence: 7, transaction: 900, schema: "public".into(), table: "Odd".into(), kind: kind.into(), updated, arguments }
+        Change {
+            sequence: 7,
+            transaction: 900,
+            schema: "public".into(),
+            table: "Odd".into(),
+            kind: kind.into(),
+            updated,
+            arguments,
+        }
     }
 
     #[test]
     fn each_kind_becomes_the_statement_that_makes_it_again() {
         let cases = [
-            (change("I", 0, &[Some("id"), Some("1"), Some("note"), Some("O'Hara\\x"), Some("gone"), None]),
-             "INSERT INTO \"public\".\"Odd\" (\"id\", \"note\", \"gone\") VALUES ('1', 'O''Hara\\x', NULL);\n"),
-            (change("U", 1, &[Some("note"), None, Some("id"), Some("1"), Some("part"), Some("2")]),
-             "UPDATE ONLY \"public\".\"Odd\" SET \"note\" = NULL WHERE \"id\" = '1' AND \"part\" = '2';\n"),
-            (change("D", 0, &[Some("i\"d"), Some("1")]), "DELETE FROM ONLY \"public\".\"Odd\" WHERE \"i\"\"d\" = '1';\n"),
+            (
+                change("I", 0, &[Some("id"), Some("1"), Some("note"), Some("O'Hara\\x"), Some("gone"), None]),
+                "INSERT INTO \"public\".\"Odd\" (\"id\", \"note\", \"gone\") VALUES ('1', 'O''Hara\\x', NULL);\n",
+            ),
+            (
+                change("U", 1, &[Some("note"), None, Some("id"), Some("1"), Some("part"), Some("2")]),
+                "UPDATE ONLY \"public\".\"Odd\" SET \"note\" = NULL WHERE \"id\" = '1' AND \"part\" = '2';\n",
+            ),
+            (
+                change("D", 0, &[Some("i\"d"), Some("1")]),
+                "DELETE FROM ONLY \"public\".\"Odd\" WHERE \"i\"\"d\" = '1';\n",
+            ),
             (change("T", 0, &[]), "-- TRUNCATE ONLY \"public\".\"Odd\";\n"),
         ];
         for (change, expected) in cases {
@@ -182,6 +207,9 @@ mod tests {
     #[test]
     fn csv_keeps_commas_quotes_and_line_ends_within_a_field() {
         let line = change("U", 1, &[Some("note"), Some("a,\"b\"\nc"), Some("id"), Some("1")]).csv();
-        assert_eq!(line, "7,900,public,Odd,update,\"{\"\"id\"\":\"\"1\"\"}\",\"{\"\"note\"\":\"\"a,\\\"\"b\\\"\"\\nc\"\"}\"\n");
+        assert_eq!(
+            line,
+            "7,900,public,Odd,update,\"{\"\"id\"\":\"\"1\"\"}\",\"{\"\"note\"\":\"\"a,\\\"\"b\\\"\"\\nc\"\"}\"\n"
+        );
     }
 }
