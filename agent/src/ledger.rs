@@ -36,6 +36,7 @@ pub struct Ruler {
 /// Where a task stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "few at a time; a box would be one more thing to follow")]
 pub enum Entry {
     /// Ordered; no effect has begun.
     Received { order: Order, received: Moment },
@@ -62,6 +63,7 @@ impl Entry {
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "lives for one commit")]
 pub enum Change {
     Ruler(Ruler),
     Mark(RunId, u64),

@@ -50,7 +50,7 @@ impl SecretStore {
         Self { options }
     }
 
-    fn from_file(&self, directory: &Path, name: &str) -> Result<Option<Secret>, Fault> {
+    fn read_file(&self, directory: &Path, name: &str) -> Result<Option<Secret>, Fault> {
         let path = directory.join(name);
         let refuse = |why: String| {
             Fault::new(
@@ -90,7 +90,7 @@ impl SecretStore {
         value(&bytes).map(Some).map_err(refuse)
     }
 
-    async fn from_command(&self, command: &SecretCommand, name: &str) -> Result<Secret, Fault> {
+    async fn ask_command(&self, command: &SecretCommand, name: &str) -> Result<Secret, Fault> {
         let program = command.argv.first().map(String::as_str).unwrap_or_default();
         let refuse = |why: String| {
             Fault::new(
@@ -149,13 +149,13 @@ impl Secrets for SecretStore {
         }
         let mut places = Vec::new();
         for directory in [&self.options.credentials_directory, &self.options.directory].into_iter().flatten() {
-            if let Some(secret) = self.from_file(directory, name)? {
+            if let Some(secret) = self.read_file(directory, name)? {
                 return Ok(secret);
             }
             places.push(directory.join(name).display().to_string());
         }
         match &self.options.command {
-            Some(command) => self.from_command(command, name).await,
+            Some(command) => self.ask_command(command, name).await,
             None if places.is_empty() => Err(Fault::new(
                 "BTN-0420",
                 format!("the secret {name:?} was asked for, and this agent has no place for secrets"),
