@@ -2,7 +2,9 @@
 
 use crate::state::State;
 
+pub mod authority;
 pub mod bounded;
+pub mod counting;
 pub mod one_primary;
 pub mod one_run;
 pub mod order;
@@ -23,6 +25,8 @@ pub fn check(before: &State, after: &State) -> Vec<Violation> {
     say("one primary", one_primary::check(before, after));
     say("one run at a time", one_run::check(after));
     say("order", order::check(after));
+    say("authority", authority::check(before, after));
+    say("counting", counting::check(before, after));
     say("bounded", bounded::check(after));
     found
 }

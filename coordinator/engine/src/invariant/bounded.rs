@@ -1,6 +1,6 @@
 //! Replicated state stays small.
 
-use crate::state::{ENDED_RUNS_MAX, REQUESTS_MAX, State, run::HISTORY_MAX};
+use crate::state::{ENDED_RUNS_MAX, FACTS_MAX, FOUND_BYTES_MAX, REMOVED_MAX, REQUESTS_MAX, State, run::HISTORY_MAX};
 
 pub(super) fn check(state: &State) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -15,6 +15,19 @@ pub(super) fn check(state: &State) -> Vec<String> {
     }
     for run in state.runs.values().filter(|run| run.history.len() > HISTORY_MAX) {
         wrong.push(format!("{} has a history of {}", run.id, run.history.len()));
+    }
+    for (name, group) in &state.groups {
+        if group.facts.len() > FACTS_MAX || group.facts.values().any(|fact| fact.to_string().len() > FOUND_BYTES_MAX) {
+            wrong.push(format!("{name} keeps {} facts, or a large one", group.facts.len()));
+        }
+    }
+    for run in state.runs.values() {
+        if run.registered.values().any(|value| value.to_string().len() > FOUND_BYTES_MAX) {
+            wrong.push(format!("{} registered something large", run.id));
+        }
+    }
+    if state.removed.len() > REMOVED_MAX {
+        wrong.push(format!("{} removed groups", state.removed.len()));
     }
     wrong
 }

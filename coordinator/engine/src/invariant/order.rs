@@ -1,6 +1,6 @@
 //! No task of step n+1 is due before every task of step n has a committed outcome; and authority is never from the future.
 
-use crate::state::{State, TaskStatus};
+use crate::state::{State, StepState, TaskStatus, run::Intent};
 
 pub(super) fn check(state: &State) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -11,7 +11,7 @@ pub(super) fn check(state: &State) -> Vec<String> {
                     wrong.push(format!("{}: step {} has no state", run.id, step.id));
                     continue;
                 };
-                if number < run.stage && !step_state.is_over() {
+                if number < run.stage && !step_state.is_over() && !only_withdrawn(step_state) {
                     wrong.push(format!("{}: step {} is open behind stage {}", run.id, step.id, run.stage));
                 }
                 if number > run.stage && step_state.tasks.iter().any(|task| task.attempt > 0) {
@@ -39,4 +39,11 @@ pub(super) fn check(state: &State) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// An abort fences what ended unknown in an earlier stage; it orders nothing there.
+fn only_withdrawn(step: &StepState) -> bool {
+    step.tasks
+        .iter()
+        .all(|task| task.status.is_over() || matches!(task.status, TaskStatus::Fencing { intent: Intent::Abort, .. }))
 }

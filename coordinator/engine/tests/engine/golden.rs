@@ -1,0 +1,93 @@
+//! What is on disk, byte for byte: a later change of form must raise [`codec::VERSION`] and convert.
+//!
+//! `BATON_GOLDEN=write` writes the files anew.
+
+use std::{fs, path::PathBuf};
+
+use baton_engine::{
+    codec::{self, CodecError},
+    command::{Command, Proposal},
+};
+use baton_model::{
+    author::Author,
+    ids::StepId,
+    outcome::{Fault, Outcome},
+    plan::Work,
+};
+use serde_json::json;
+
+use crate::world::{World, act, bare, definition, group, name, operator, transfer, undoable};
+
+fn same(file: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    if std::env::var_os("BATON_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
+        fs::write(&path, bytes).expect("write the golden file");
+    }
+    let golden = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(String::from_utf8_lossy(bytes), String::from_utf8_lossy(&golden), "{file}");
+}
+
+#[test]
+fn proposals_of_every_command_keep_their_form() {
+    let mut world = World::new();
+    let plan = world.plan(vec![
+        vec![undoable("1", &["h1", "h2"]), bare("2", Work::Confirm { text: "ready?".to_owned() })],
+        vec![transfer("3", true)],
+    ]);
+    let run = world.start(vec![vec![act("1", &["h1"])]]);
+    let task = world.task(&run, "1@h1#1");
+    let step = StepId("1".to_owned());
+    let target = World::target(Some("1"), None);
+    let report = Box::new(world.word(Outcome::Failed, json!({ "rows": 0.1 })));
+    let fault = Fault::new("BTN-0435", "stale.", "");
+    let commands = vec![
+        ("define_group", Command::DefineGroup { group: group(), definition: definition(&["db1", "db2"]) }),
+        ("remove_group", Command::RemoveGroup { group: group() }),
+        ("start_run", Command::StartRun { digest: plan.digest(), plan: Box::new(plan) }),
+        ("report_task", Command::ReportTask { task: task.clone(), report }),
+        ("decline_task", Command::DeclineTask { task: task.clone(), fault }),
+        ("expire_task", Command::ExpireTask { task: task.clone() }),
+        ("skip_unreachable", Command::SkipUnreachable { task, evidence: "2 of 3".to_owned() }),
+        ("acknowledge_fence", Command::AcknowledgeFence { run: run.clone(), host: name("h1"), index: 7 }),
+        ("confirm_step", Command::ConfirmStep { run: run.clone(), step }),
+        ("retry_tasks", Command::RetryTasks { run: run.clone(), target: target.clone() }),
+        ("skip_tasks", Command::SkipTasks { run: run.clone(), target }),
+        ("resume_run", Command::ResumeRun { run: run.clone() }),
+        ("abort_run", Command::AbortRun { run }),
+        ("declare_lost", Command::DeclareLost { group: group(), member: name("db2") }),
+        ("raise_generation", Command::RaiseGeneration { generation: 2 }),
+    ];
+    for (file, command) in commands {
+        let author = Author { who: operator("anna"), when: world.now, why: "because".to_owned() };
+        let bytes = codec::encode_proposal(&Proposal { author, request: Some("r1".to_owned()), command });
+        same(&format!("{file}.json"), &bytes);
+        assert_eq!(codec::encode_proposal(&codec::decode_proposal(&bytes).expect("own bytes")), bytes);
+    }
+}
+
+#[test]
+fn a_state_keeps_its_form() {
+    let mut world = World::new();
+    world.start(vec![vec![transfer("1", true)]]);
+    let mut step = undoable("1", &["h1", "h2", "h3"]);
+    step.register = Some("found".to_owned());
+    let run = world.start(vec![vec![step.clone()], vec![undoable("2", &["h1", "h2", "h3"])]]);
+    for task in ["1@h1#1", "1@h2#1", "1@h3#1"] {
+        world.report_data(&run, task, Outcome::Changed, json!(0.30000000000000004));
+    }
+    world.report(&run, "2@h1#1", Outcome::Unknown);
+    world.retry(&run, None, None);
+    world.skip(&run, Some("2"), Some("h2"));
+    world.tell_as(operator("anna"), "", Some("r1"), Command::RaiseGeneration { generation: 2 });
+    let bytes = codec::encode_state(&world.state);
+    same("state.json", &bytes);
+    assert_eq!(codec::decode_state(&bytes).expect("own bytes"), world.state);
+}
+
+#[test]
+fn what_a_later_version_wrote_is_refused_and_not_misread() {
+    let newer = br#"{"version":2,"body":{"whatever":1}}"#;
+    assert_eq!(codec::decode_proposal(newer), Err(CodecError::Version { found: 2 }));
+    assert!(matches!(codec::decode_state(b"{}"), Err(CodecError::Malformed(_))));
+}

@@ -1,0 +1,7 @@
+//! The engine from outside: state is built by applying commands, never by poking fields.
+
+mod golden;
+mod random;
+mod stories;
+mod transitions;
+mod world;
