@@ -167,6 +167,8 @@ async fn forced_failover_keeps_the_evidence_and_lists_exactly_what_was_lost() {
         assert_eq!(told[database]["tables"]["public.session"]["inserted"], json!(listed.len()));
         assert_eq!(world.task_file(&format!("lost-rows-{database}.csv")).lines().count(), listed.len() + 1);
     }
+    let counted: u64 = DATABASES.iter().map(|database| told[*database]["count"].as_u64().expect("a count")).sum();
+    assert_eq!(told["rows"], json!(counted), "what a runbook asks before it goes on");
     let swapped = json!({ "origin": a.server(), "subscriber": b.server(), "primary": "A" });
     world.refused("slony.subscribe", swapped, "BTN-0766").await;
     let join = json!({ "origin": b.server(), "subscriber": a.server(), "primary": "B" });

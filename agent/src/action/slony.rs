@@ -45,10 +45,13 @@ fn sentence(parts: &[(String, String)]) -> String {
 
 /// In place where every database is; otherwise what would change in those that are not.
 fn observed(parts: Vec<(String, Result<String, String>)>) -> Observation {
-    let differing: Vec<(String, String)> =
-        parts.iter().filter_map(|(database, one)| one.as_ref().err().map(|change| (database.clone(), change.clone()))).collect();
+    let differing: Vec<(String, String)> = parts
+        .iter()
+        .filter_map(|(database, one)| one.as_ref().err().map(|change| (database.clone(), change.clone())))
+        .collect();
     if differing.is_empty() {
-        let all: Vec<(String, String)> = parts.into_iter().map(|(database, one)| (database, one.unwrap_or_default())).collect();
+        let all: Vec<(String, String)> =
+            parts.into_iter().map(|(database, one)| (database, one.unwrap_or_default())).collect();
         Observation::InPlace { note: sentence(&all) }
     } else {
         Observation::Differs { change: sentence(&differing) }
@@ -60,8 +63,14 @@ fn proven_by_role(origin: &str, primary: &str) -> Result<(), Fault> {
     if origin == primary {
         return Ok(());
     }
-    let message = format!("{origin} is not the primary, {primary} is: refused, the copy would go in the wrong direction and wipe {primary}");
-    Err(Fault::new("BTN-0740", message, "Name the primary as origin. If the role is wrong, correct the role first (baton show GROUP)."))
+    let message = format!(
+        "{origin} is not the primary, {primary} is: refused, the copy would go in the wrong direction and wipe {primary}"
+    );
+    Err(Fault::new(
+        "BTN-0740",
+        message,
+        "Name the primary as origin. If the role is wrong, correct the role first (baton show GROUP).",
+    ))
 }
 
 #[async_trait::async_trait]
@@ -103,10 +112,16 @@ impl Read for State {
                     applied.remove("snapshot");
                 }
                 if let Some(set) = view.set() {
-                    text.push_str(&format!(", node {}, {} tables, {} sequences", view.local_id, set.tables, set.sequences));
+                    text.push_str(&format!(
+                        ", node {}, {} tables, {} sequences",
+                        view.local_id, set.tables, set.sequences
+                    ));
                 }
                 match view.applied.as_ref().filter(|_| !view.is_origin()).and_then(|applied| applied.age_s) {
-                    Some(age) => text.push_str(&format!(", {age:.1} s behind node {}", view.applied.as_ref().map_or(0, |one| one.origin))),
+                    Some(age) => text.push_str(&format!(
+                        ", {age:.1} s behind node {}",
+                        view.applied.as_ref().map_or(0, |one| one.origin)
+                    )),
                     None if view.is_origin() => {}
                     None => text.push_str(", position not known"),
                 }
@@ -147,19 +162,30 @@ impl Held for Origin {
     async fn held(&self, context: &Context) -> Result<Result<Effect, Fault>, Fault> {
         let mut parts = Vec::new();
         let mut data = serde_json::Map::new();
-        let wrong = |text: String| Fault::new("BTN-0741", text, "See slony.state for both nodes before doing anything else.");
+        let wrong =
+            |text: String| Fault::new("BTN-0741", text, "See slony.state for both nodes before doing anything else.");
         for node in Node::all(&self.server, &self.databases, &self.cluster, context).await? {
             let (session, view) = look(&node, context).await?;
             if view.is_none() {
-                return Ok(Err(wrong(format!("{node} has no Slony schema: it is no node, and whoever connects can write"))));
+                return Ok(Err(wrong(format!(
+                    "{node} has no Slony schema: it is no node, and whoever connects can write"
+                ))));
             }
-            let rows = session.rows(&VENDOR_QUERY.replace('@', &node.schema()), &[]).await.map_err(|error| fault(&error))?;
+            let rows =
+                session.rows(&VENDOR_QUERY.replace('@', &node.schema()), &[]).await.map_err(|error| fault(&error))?;
             let [row] = rows.as_slice() else {
-                return Ok(Err(wrong(format!("{node}: the verification query returned {} rows instead of 1", rows.len()))));
+                return Ok(Err(wrong(format!(
+                    "{node}: the verification query returned {} rows instead of 1",
+                    rows.len()
+                ))));
             };
-            let (set, comment, local, master): (i32, Option<String>, i64, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
+            let (set, comment, local, master): (i32, Option<String>, i64, bool) =
+                (row.get(0), row.get(1), row.get(2), row.get(3));
             let comment = comment.unwrap_or_default();
-            context.output().line(format!("{node}:\n set_id | set_comment | local_id | master_node\n {set} | {comment} | {local} | {}", if master { "t" } else { "f" }));
+            context.output().line(format!(
+                "{node}:\n set_id | set_comment | local_id | master_node\n {set} | {comment} | {local} | {}",
+                if master { "t" } else { "f" }
+            ));
             if master != self.is {
                 let seen = if master { "is the origin" } else { "is not the origin" };
                 return Ok(Err(wrong(format!("{node} {seen} of set {set} (local_id {local})"))));
@@ -167,7 +193,10 @@ impl Held for Origin {
             if let Some(wanted) = self.local_id.filter(|wanted| *wanted != local) {
                 return Ok(Err(wrong(format!("{node} is node {local} and not {wanted}"))));
             }
-            data.insert(node.database.clone(), json!({ "set_id": set, "set_comment": comment, "local_id": local, "master_node": master }));
+            data.insert(
+                node.database.clone(),
+                json!({ "set_id": set, "set_comment": comment, "local_id": local, "master_node": master }),
+            );
             parts.push((node.label(), format!("{set} | {comment} | {local} | {}", if master { "t" } else { "f" })));
         }
         Ok(Ok(Effect { summary: sentence(&parts), data: Value::Object(data), changed: Some(false) }))
@@ -178,22 +207,32 @@ impl Held for Origin {
 impl Perform for CaughtUp {
     async fn observe(&self, context: &Context) -> Result<Observation, Fault> {
         let mut parts = Vec::new();
-        for (origin, subscriber) in pairs(&self.origin, &self.subscriber, &self.databases, &self.cluster, context).await? {
+        for (origin, subscriber) in
+            pairs(&self.origin, &self.subscriber, &self.databases, &self.cluster, context).await?
+        {
             let pair = catch_up::Pair::open(&origin, &subscriber, context).await?;
             let pending = pair.pending().await?;
-            parts.push((origin.database.clone(), match pending {
-                0 => Ok(format!("{} has everything that {} had", subscriber.name, origin.name)),
-                rows => Err(format!("{} lacks {rows} changes of {}", subscriber.name, origin.name)),
-            }));
+            parts.push((
+                origin.database.clone(),
+                match pending {
+                    0 => Ok(format!("{} has everything that {} had", subscriber.name, origin.name)),
+                    rows => Err(format!("{} lacks {rows} changes of {}", subscriber.name, origin.name)),
+                },
+            ));
         }
         Ok(observed(parts))
     }
     async fn act(&self, context: &Context) -> Result<Effect, Failure> {
         let mut parts = Vec::new();
-        for (origin, subscriber) in pairs(&self.origin, &self.subscriber, &self.databases, &self.cluster, context).await? {
+        for (origin, subscriber) in
+            pairs(&self.origin, &self.subscriber, &self.databases, &self.cluster, context).await?
+        {
             let pair = catch_up::Pair::open(&origin, &subscriber, context).await?;
             let event = pair.sync(context, context.time_left()).await?;
-            parts.push((origin.database.clone(), format!("{} has applied SYNC {event} of {}", subscriber.name, origin.name)));
+            parts.push((
+                origin.database.clone(),
+                format!("{} has applied SYNC {event} of {}", subscriber.name, origin.name),
+            ));
         }
         Ok(Effect { summary: sentence(&parts), data: Value::Null, changed: Some(false) })
     }
@@ -214,7 +253,8 @@ async fn pairs(
     context: &Context,
 ) -> Result<Vec<(Node, Node)>, Fault> {
     if origin.address == subscriber.address && origin.port == subscriber.port {
-        let message = format!("{} and {} are the same server, {}:{}", origin.name, subscriber.name, origin.address, origin.port);
+        let message =
+            format!("{} and {} are the same server, {}:{}", origin.name, subscriber.name, origin.address, origin.port);
         return Err(Fault::new("BTN-0730", message, "Correct the group file."));
     }
     let origins = Node::all(origin, databases, cluster, context).await?;

@@ -35,13 +35,19 @@ pub(super) fn limits(context: &Context) -> Limits {
 /// What an operator reads when a server cannot be asked, or refuses.
 pub(super) fn fault(error: &Error) -> Fault {
     let (code, remedy) = match error {
-        Error::Connect { .. } => ("BTN-0710", "Check that the server runs, that the address is right, and that it admits this host and user."),
+        Error::Connect { .. } => (
+            "BTN-0710",
+            "Check that the server runs, that the address is right, and that it admits this host and user.",
+        ),
         Error::Authority { .. } => ("BTN-0711", "Correct ca_file of the connection."),
-        Error::Statement { error, .. } if *error.code() == tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE => {
-            ("BTN-0712", "Another session holds the lock. Find it in pg_stat_activity (pg_blocking_pids), let it end, then retry.")
-        }
+        Error::Statement { error, .. } if *error.code() == tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE => (
+            "BTN-0712",
+            "Another session holds the lock. Find it in pg_stat_activity (pg_blocking_pids), let it end, then retry.",
+        ),
         Error::Statement { .. } => ("BTN-0713", ""),
-        Error::Broken { .. } => ("BTN-0714", "Check the server's log; whether the last statement took effect is not known."),
+        Error::Broken { .. } => {
+            ("BTN-0714", "Check the server's log; whether the last statement took effect is not known.")
+        }
         Error::Unsendable { .. } => ("BTN-0715", "Correct the statement's parameters."),
         Error::TooSlow { .. } => ("BTN-0716", "Find out what the server waits for, or give the step a longer timeout."),
         Error::Cancelled { .. } => ("BTN-0717", ""),
@@ -63,7 +69,11 @@ async fn open(connection: &Connection, context: &Context) -> Result<Session, Fau
         verify: match connection.tls {
             Tls::Off => None,
             Tls::Verify => Some(connection.ca_file.clone().ok_or_else(|| {
-                Fault::new("BTN-0711", "tls: verify needs the authority that signed the server's certificate", "Give the connection a ca_file.")
+                Fault::new(
+                    "BTN-0711",
+                    "tls: verify needs the authority that signed the server's certificate",
+                    "Give the connection a ca_file.",
+                )
             })?),
         },
         connect_timeout: connection.connect_timeout.to_std(),
@@ -93,12 +103,17 @@ fn count(sql: &str, takes: usize, given: usize) -> Result<(), Fault> {
     if takes == given {
         return Ok(());
     }
-    Err(Fault::new("BTN-0715", format!("{sql:?} takes {takes} parameters and {given} were given"), "Correct the step's params."))
+    Err(Fault::new(
+        "BTN-0715",
+        format!("{sql:?} takes {takes} parameters and {given} were given"),
+        "Correct the step's params.",
+    ))
 }
 
 /// A statement that would end the transaction behind its back.
 fn ends_transaction(sql: &str) -> bool {
-    let first = sql.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
+    let first =
+        sql.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
     matches!(first.as_str(), "begin" | "commit" | "end" | "rollback" | "abort" | "start" | "savepoint" | "release")
 }
 
@@ -137,7 +152,12 @@ impl Perform for Exec {
                     number + 1,
                     statement.sql
                 );
-                return Err(Fault::new("BTN-0720", message, "Check the values it was given: a wrong name affects no row and is no error.").into());
+                return Err(Fault::new(
+                    "BTN-0720",
+                    message,
+                    "Check the values it was given: a wrong name affects no row and is no error.",
+                )
+                .into());
             }
             affected.push(rows);
         }
@@ -168,7 +188,8 @@ async fn truth(session: &Session, statement: &Statement) -> Result<bool, Fault> 
     let value = found.first().and_then(Value::as_object).filter(|row| found.len() == 1 && row.len() == 1);
     let value = value.and_then(|row| row.values().next()).and_then(Value::as_bool);
     value.ok_or_else(|| {
-        let message = format!("`unless` must return one row with one boolean, and returned {}", Value::Array(found.clone()));
+        let message =
+            format!("`unless` must return one row with one boolean, and returned {}", Value::Array(found.clone()));
         Fault::new("BTN-0721", message, "Correct the step's `unless`.")
     })
 }
@@ -176,7 +197,8 @@ async fn truth(session: &Session, statement: &Statement) -> Result<bool, Fault> 
 /// Whether the expectation holds over these rows; true without one.
 fn holds(expect: Option<&str>, rows: &[Value]) -> Result<bool, Fault> {
     let Some(expect) = expect else { return Ok(true) };
-    let wrong = |why: String| Fault::new("BTN-0722", format!("expect {expect:?}: {why}"), "Correct the step's `expect`.");
+    let wrong =
+        |why: String| Fault::new("BTN-0722", format!("expect {expect:?}: {why}"), "Correct the step's `expect`.");
     let expression = baton_model::expression::Expression::parse(expect).map_err(|error| wrong(error.to_string()))?;
     let scope = [("rows".to_owned(), Value::Array(rows.to_vec()))].into_iter().collect();
     match expression.evaluate(&scope).map_err(|error| wrong(error.to_string()))? {
@@ -225,7 +247,12 @@ impl Perform for Query {
             }
             context.progress(&seen.message, None);
             if limits.pause("sql.query", POLL_EVERY).await.is_err() {
-                return Err(Fault::new(&seen.code, format!("{}, until the end of the step", seen.message), seen.remedy).into());
+                return Err(Fault::new(
+                    &seen.code,
+                    format!("{}, until the end of the step", seen.message),
+                    seen.remedy,
+                )
+                .into());
             }
         }
     }

@@ -38,7 +38,7 @@ async fn wanted(
         return Err(wrong(format!("{backup} has no Slony schema"), "Initialise it instead (slony.init)."));
     };
     match (view.role(), view.set()) {
-        (Role::Origin | Role::OriginLocked, _) => return Ok(None),
+        (Role::Origin | Role::OriginLocked, _) => Ok(None),
         (Role::Subscriber, Some(set)) => {
             // Dead must mean dead; a server that is only slow would go on taking writes.
             if Session::open(&failed.target, &limits(context)).await.is_ok() {

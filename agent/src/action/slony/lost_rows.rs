@@ -126,8 +126,10 @@ impl Perform for LostRows {
     async fn act(&self, context: &Context) -> Result<Effect, Failure> {
         let mut parts = Vec::new();
         let mut data = serde_json::Map::new();
+        let mut rows = 0;
         for (node, session, view, mark) in readable(self, context).await? {
             let tally = save(&node, &session, &mark, context).await?;
+            rows += tally.total();
             let text = match tally.total() {
                 0 => "nothing was lost".to_owned(),
                 total => format!(
@@ -144,6 +146,7 @@ impl Perform for LostRows {
             context.progress(format!("{node}: {text}"), None);
             parts.push((node.label(), text));
         }
+        data.insert("rows".to_owned(), json!(rows));
         Ok(Effect { summary: sentence(&parts), data: data.into(), changed: Some(false) })
     }
 

@@ -55,7 +55,7 @@ type Pair<'a> = (&'a str, Option<&'a str>);
 
 impl Change {
     fn pairs(&self) -> Result<Vec<Pair<'_>>, String> {
-        if self.arguments.len() % 2 != 0 {
+        if !self.arguments.len().is_multiple_of(2) {
             return Err(format!("{} arguments are no pairs", self.arguments.len()));
         }
         self.arguments
