@@ -52,6 +52,21 @@ enum Verb {
         #[arg(long, value_name = "DAYS", default_value_t = CA_VALIDITY_DEFAULT.as_secs() / DAY.as_secs())]
         days: u64,
     },
+    #[command(flatten)]
+    Make(Making),
+    /// Show whose an identity directory is, and how long it is valid; or how long an authority can sign
+    Show { directory: PathBuf },
+    /// The same as without this word: other messages say "baton ca issue agent"
+    #[command(hide = true)]
+    Issue {
+        #[command(subcommand)]
+        making: Making,
+    },
+}
+
+/// Identities that an authority makes.
+#[derive(Debug, Subcommand)]
+enum Making {
     /// Make the identity of a coordinator
     Coordinator {
         name: Name,
@@ -74,14 +89,6 @@ enum Verb {
         role: RoleWord,
         #[command(flatten)]
         issue: Issue,
-    },
-    /// Show whose an identity directory is, and how long it is valid; or how long an authority can sign
-    Show { directory: PathBuf },
-    /// The same as without this word: other messages say "baton ca issue agent"
-    #[command(hide = true)]
-    Issue {
-        #[command(subcommand)]
-        verb: Box<Verb>,
     },
 }
 
@@ -145,17 +152,24 @@ fn perform(verb: &Verb, session: &Session) -> Result<Exit, Failure> {
                 directory.join(CA_KEY_FILE).display()
             ))?;
         }
-        Verb::Coordinator { name, addresses, issue } => {
-            issue.perform(session, Identity::Coordinator { name: name.clone() }, addresses)?;
-        }
-        Verb::Agent { host, issue } => issue.perform(session, Identity::Agent { host: host.clone() }, &[])?,
-        Verb::Operator { name, role, issue } => {
-            issue.perform(session, Identity::Operator { name: name.clone(), role: role.role() }, &[])?;
-        }
+        Verb::Make(making) | Verb::Issue { making } => making.perform(session)?,
         Verb::Show { directory } => show(session, directory)?,
-        Verb::Issue { verb } => return perform(verb, session),
     }
     Ok(Exit::Done)
+}
+
+impl Making {
+    fn perform(&self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Making::Coordinator { name, addresses, issue } => {
+                issue.perform(session, Identity::Coordinator { name: name.clone() }, addresses)
+            }
+            Making::Agent { host, issue } => issue.perform(session, Identity::Agent { host: host.clone() }, &[]),
+            Making::Operator { name, role, issue } => {
+                issue.perform(session, Identity::Operator { name: name.clone(), role: role.role() }, &[])
+            }
+        }
+    }
 }
 
 impl Issue {

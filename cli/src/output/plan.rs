@@ -63,7 +63,7 @@ fn heading(view: &PlanView, look: &Look) -> Vec<Line> {
         lines.extend(paragraph(&plan.description, 2, Paint::Dim, look));
     }
     let mut fact = |name: &str, value: String| {
-        lines.push(Line::new(2).with(Paint::Dim, format!("{name:<9}")).with(Paint::Plain, value));
+        lines.push(Line::new(2).with(Paint::Dim, format!("{name:<11}")).with(Paint::Plain, value));
     };
     if !plan.reason.is_empty() {
         fact("reason", plan.reason.clone());
