@@ -132,11 +132,11 @@ fn database_of(file: &str) -> Option<&str> {
 }
 
 fn in_run(view: &RunView) -> Option<Found> {
-    let tasks = view.steps.iter().flat_map(|step| step.tasks.iter().map(move |task| (step, task)));
+    let mut tasks = view.steps.iter().flat_map(|step| step.tasks.iter().map(move |task| (step, task)));
     let lists = |task: &TaskView| {
         task.action == ACTION && task.attachments.iter().any(|file| database_of(&file.name).is_some())
     };
-    let (step, task) = tasks.filter(|(_, task)| lists(task)).next_back()?;
+    let (step, task) = tasks.rfind(|(_, task)| lists(task))?;
     Some(Found { run: view.summary.id.clone(), step: step.id.0.clone(), task: task.clone() })
 }
 
