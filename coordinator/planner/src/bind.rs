@@ -97,11 +97,11 @@ impl Binding<'_> {
         let (Value::Array(items), false) = (&rendered.value, rendered.deferred) else {
             return Err(self.wrong(step, format!("for: {} is not a list known before the run", rendered.value)));
         };
+        let labels = labels(items);
         Ok(items
             .iter()
-            .enumerate()
-            .map(|(number, item)| {
-                let label = item.as_str().map_or_else(|| (number + 1).to_string(), str::to_owned);
+            .zip(labels)
+            .map(|(item, label)| {
                 let mut scope = self.scope.clone();
                 scope.insert("item".to_owned(), item.clone());
                 Turn { id: StepId(format!("{id}[{label}]")), scope, label: Some(label) }
@@ -216,14 +216,15 @@ impl Binding<'_> {
         hosts: &[HostName],
         turn: &Turn,
     ) -> Result<Vec<Task>, Fault> {
+        let params = self.with_connection(step, &action.params)?;
+        // One scope for all hosts: a thousand hosts must not make a thousand copies of a scope that holds a thousand hosts.
+        let mut scope = turn.scope.clone();
         hosts
             .iter()
             .map(|host| {
-                let mut scope = turn.scope.clone();
                 if let Some(value) = self.scope.get("hosts").and_then(|hosts| hosts.get(host.as_str())) {
                     scope.insert("host".to_owned(), value.clone());
                 }
-                let params = self.with_connection(step, &action.params)?;
                 let rendered = self.render(&params, &scope, step)?;
                 if !rendered.deferred {
                     Action::parse(&action.name, &rendered.value)
@@ -293,6 +294,16 @@ impl Binding<'_> {
             "Mend the runbook or the group file and apply it again.",
         )
     }
+}
+
+/// Names turns by their items where these are distinct plain names, else by number: a step's id is unique in its plan.
+fn labels(items: &[Value]) -> Vec<String> {
+    let names: BTreeSet<&str> =
+        items.iter().filter_map(Value::as_str).filter(|item| HostName::new(*item).is_ok()).collect();
+    if names.len() == items.len() {
+        return items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    }
+    (1..=items.len()).map(|number| number.to_string()).collect()
 }
 
 /// One turn of a `for`, or the only one.

@@ -16,6 +16,7 @@ pub use request::{Request, Situation};
 /// Binds a runbook to a group as it is now.
 pub fn plan(group: &Group, runbook: &Runbook, situation: &Situation, request: &Request) -> Result<Plan, Fault> {
     let inputs = request::inputs(runbook, &request.inputs)?;
+    request::overrides(request)?;
     request::window(group, runbook, request)?;
     let new = target::choose(group, runbook, situation, request)?;
     let scope = scope::scope(group, runbook, situation, new.as_ref(), &inputs);

@@ -1,6 +1,6 @@
 //! What an operator asks for, and the guards that need nothing but the request: inputs and the maintenance window.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use baton_model::{
     group::Group,
@@ -84,12 +84,36 @@ pub(crate) fn inputs(runbook: &Runbook, given: &BTreeMap<String, String>) -> Res
     ))
 }
 
+/// Guards that can be overridden for one run.
+pub const GUARDS: [&str; 2] = ["window", "detached"];
+
+/// An override that is misspelt, or has no reason, must not look as if it had been heard.
+pub(crate) fn overrides(request: &Request) -> Result<(), Fault> {
+    for (guard, reason) in &request.overrides {
+        let wrong = if !GUARDS.contains(&guard.as_str()) {
+            format!("there is no guard {guard:?} to override (there are {})", GUARDS.join(", "))
+        } else if reason.trim().is_empty() {
+            format!("overriding {guard} needs a reason")
+        } else {
+            continue;
+        };
+        return Err(Fault::new("BTN-0138", format!("{wrong}."), "Override with --override GUARD=REASON."));
+    }
+    Ok(())
+}
+
 /// A runbook with a window is refused outside it, with the next opening.
 pub(crate) fn window(group: &Group, runbook: &Runbook, request: &Request) -> Result<(), Fault> {
-    let Some(name) = &runbook.window else { return Ok(()) };
     if request.overrides.contains_key("window") {
         return Ok(());
     }
+    // A step's own window too: what would be refused half way is refused at the beginning.
+    let named = runbook.window.iter().chain(runbook.all_steps().filter_map(|step| step.window.as_ref()));
+    let mut seen = BTreeSet::new();
+    named.filter(|name| seen.insert(*name)).try_for_each(|name| in_window(group, runbook, name, request))
+}
+
+fn in_window(group: &Group, runbook: &Runbook, name: &str, request: &Request) -> Result<(), Fault> {
     let Some(window) = group.windows.get(name) else {
         let known: Vec<&str> = group.windows.keys().map(String::as_str).collect();
         return Err(Fault::new(

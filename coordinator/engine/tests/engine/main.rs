@@ -1,6 +1,8 @@
 //! The engine from outside: state is built by applying commands, never by poking fields.
 
+mod dependencies;
 mod golden;
+mod many_hosts;
 mod random;
 mod stories;
 mod transitions;

@@ -1,0 +1,251 @@
+//! Plans and refusals from small files, as an operator writes them. `BATON_GOLDEN=write` writes the golden files anew.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
+
+use baton_model::{
+    group::Group,
+    ids::Epoch,
+    outcome::Fault,
+    parse::{parse_group, parse_runbook},
+    plan::{Condition, Plan, Work},
+    runbook::Runbook,
+    time::Moment,
+};
+use baton_planner::{Request, Situation, consequence, plan};
+use serde_json::json;
+
+const GROUP: &str = "group: pom
+members:
+  db1: { hosts: { database: pomdb1 } }
+  db2: { hosts: { database: pomdb2 } }
+  db3: { hosts: { database: pomdb3 } }
+primary: db1
+roles:
+  pom: [app1, app2]
+hosts:
+  pomdb1: { address: 10.0.0.1 }
+  pomdb2: { address: 10.0.0.2 }
+  pomdb3: { address: 10.0.0.3 }
+  app1: { address: 10.0.0.4 }
+  app2: { address: 10.0.0.5 }
+vars: { service: POM, services: [web, batch] }
+windows:
+  night: { days: [sun], from: '02:30', to: '05:00', time_zone: Europe/Berlin }
+";
+const ALL: &str = "runbook: move
+description: Move the role
+inputs:
+  text: { type: string, required: true }
+  count: { type: integer, default: 3 }
+  flag: { type: boolean }
+  names: { type: list, default: [] }
+  mode: { type: choice, choices: [fast, slow], default: slow }
+prechecks:
+  - confirm: \"Is ${old.name} idle?\"
+steps:
+  - name: Look
+    on: old.database
+    service.running: { name: POM }
+    register: found
+  - name: Stop ${item}
+    on: [pom, new.database]
+    for: ${vars.services}
+    service.stop: { name: \"${item} on ${host.name}\" }
+    undo: { service.start: { name: \"${item}\" } }
+    parallel: 1
+  - together:
+      - name: Others
+        on: others.database
+        service.stop: { name: \"${vars.service}\" }
+      - name: Fast only
+        when: input.mode == 'fast'
+        on: pom
+        service.stop: { name: POM }
+      - name: When found
+        when: found.state == 'up'
+        on: 'host:app1'
+        service.stop: { name: \"${found.name} as ${input.text}\" }
+  - role.transfer: { detach_old: true }
+  - approval: Good?
+";
+
+fn moment(text: &str) -> Moment {
+    // 2026-10-25: 03:00 becomes 02:00 in Berlin.
+    let (hour, minute) = text.split_once(':').expect("hour:minute");
+    let number = |digits: &str| digits.parse::<u64>().expect("a number");
+    Moment(1_792_886_400_000 + (number(hour) * 60 + number(minute)) * 60_000)
+}
+fn the_group() -> Group {
+    parse_group("pom.yaml", GROUP).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+fn the_runbook(text: &str) -> Runbook {
+    parse_runbook("move.yaml", text).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+fn situation() -> Situation {
+    Situation {
+        primary: "db1".parse().expect("a name"),
+        epoch: Epoch(4),
+        revision: 9,
+        facts: BTreeMap::from([("kept".to_owned(), json!(1))]),
+        standings: BTreeMap::from([("db3".parse().expect("a name"), "lost".to_owned())]),
+    }
+}
+fn request() -> Request {
+    Request {
+        runbook: "move".parse().expect("a name"),
+        to: None,
+        inputs: BTreeMap::from([("text".to_owned(), "hello".to_owned())]),
+        reason: "a test".to_owned(),
+        overrides: BTreeMap::new(),
+        now: moment("00:00"),
+    }
+}
+fn refusal(result: Result<Plan, Fault>) -> String {
+    result.map_or_else(|fault| fault.to_string(), |plan| format!("planned: {}", consequence::sentence(&plan)))
+}
+fn with(steps: &str) -> String {
+    let result = plan(
+        &the_group(),
+        &the_runbook(&format!("runbook: move\nsteps:\n{steps}")),
+        &situation(),
+        &Request { inputs: BTreeMap::new(), ..request() },
+    );
+    refusal(result)
+}
+
+fn same(file: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    if std::env::var_os("BATON_GOLDEN").is_some() {
+        fs::write(&path, text).expect("write the golden file");
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(text, golden, "{file}");
+}
+
+/// A plan as lines: stage, step, condition, hosts and parameters.
+fn told(plan: &Plan) -> String {
+    let mut text = format!("{}\ninputs {}\n", consequence::sentence(plan), json!(plan.inputs));
+    for (number, stage) in plan.stages.iter().enumerate() {
+        for step in &stage.steps {
+            let condition = match &step.condition {
+                Condition::Always => String::new(),
+                Condition::Never(expression) => format!(" never: {expression}"),
+                Condition::Deferred(expression) => format!(" deferred: {expression}"),
+            };
+            let kind = if stage.precheck { "precheck" } else { "stage" };
+            let _ = writeln!(text, "{kind} {number} {} {:?} {}{condition}", step.id, step.name, step.timeout);
+            let tasks = match &step.work {
+                Work::Act { tasks } => tasks.as_slice(),
+                other => {
+                    let _ = writeln!(text, "    {}", json!(other));
+                    &[]
+                }
+            };
+            for (word, tasks) in [("", tasks), ("undo ", &step.undo)] {
+                for task in tasks {
+                    let deferred = if task.deferred { " (deferred)" } else { "" };
+                    let _ = writeln!(text, "    {word}{} {} {}{deferred}", task.host, task.action, task.params);
+                }
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn a_plan_names_every_host_and_value() {
+    let planned =
+        plan(&the_group(), &the_runbook(ALL), &situation(), &request()).unwrap_or_else(|fault| panic!("{fault}"));
+    same("switchover.txt", &told(&planned));
+    let again =
+        plan(&the_group(), &the_runbook(ALL), &situation(), &request()).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(planned.digest(), again.digest());
+}
+
+#[test]
+fn every_refusal_says_what_was_seen_and_what_to_do() {
+    let (group, runbook) = (the_group(), the_runbook(ALL));
+    let mut text = String::new();
+    let mut say = |label: &str, refusal: String| {
+        let _ = writeln!(text, "{label}: {refusal}");
+    };
+    let asked = |change: &dyn Fn(&mut Request, &mut Situation)| {
+        let (mut request, mut situation) = (request(), situation());
+        change(&mut request, &mut situation);
+        refusal(plan(&group, &runbook, &situation, &request))
+    };
+    let input = |name: &'static str, value: &'static str| {
+        asked(&move |request, _| {
+            request.inputs.insert(name.to_owned(), value.to_owned());
+        })
+    };
+    say("missing", asked(&|request, _| request.inputs.clear()));
+    say("integer", input("count", "many"));
+    say("boolean", input("flag", "perhaps"));
+    say("choice", input("mode", "warp"));
+    say("list", input("names", "a, b"));
+    say("unknown", input("colour", "red"));
+    let to = |member: &'static str| asked(&move |request, _| request.to = member.parse().ok());
+    for member in ["db9", "db1", "db3", "db2"] {
+        say(&format!("to {member}"), to(member));
+    }
+    say("several fit", asked(&|_, situation| situation.standings.clear()));
+    say(
+        "none fits",
+        asked(&|_, situation| {
+            situation.standings.insert("db2".parse().expect("a name"), "detached".to_owned());
+        }),
+    );
+    let guard = |name: &'static str, why: &'static str| {
+        asked(&move |request, _| {
+            request.overrides.insert(name.to_owned(), why.to_owned());
+        })
+    };
+    say("guard", guard("windwo", "hurry"));
+    say("no reason", guard("window", " "));
+    say("no target", with("  - { on: new.database, service.stop: { name: POM } }\n"));
+    say("no host", with("  - { on: nothing, service.stop: { name: POM } }\n"));
+    say("foreign host", with("  - { on: 'host:elsewhere', service.stop: { name: POM } }\n"));
+    say("connection", with("  - { on: pom, sql.exec: { connection: main, statements: [{ sql: SELECT 1 }] } }\n"));
+    say("no variable", with("  - { on: pom, service.stop: { name: '${vars.missing}' } }\n"));
+    say("no condition", with("  - { on: pom, when: 1 + 1, service.stop: { name: POM } }\n"));
+    say("no list", with("  - { on: pom, for: '${vars.service}', service.stop: { name: POM } }\n"));
+    say("no member", with("  - { role.rejoined: { member: db9 } }\n"));
+    same("refusals.txt", &text);
+}
+
+#[test]
+fn a_window_opens_and_closes_by_its_own_clock_even_when_that_changes() {
+    let group = the_group();
+    let at = |head: &str, time: &str, overridden: bool| {
+        let runbook = the_runbook(&format!("runbook: move\n{head}\nsteps:\n  - confirm: ready?\n"));
+        let mut request = Request { inputs: BTreeMap::new(), now: moment(time), ..request() };
+        if overridden {
+            request.overrides.insert("window".to_owned(), "hurry".to_owned());
+        }
+        refusal(plan(&group, &runbook, &situation(), &request))
+    };
+    let stays = "planned: db1 stays primary of pom.";
+    let closed = |next: &str| {
+        format!(
+            "BTN-0105 window night of group pom is closed; it opens next at {next}. Wait for it, or override with --override window=REASON."
+        )
+    };
+    // 02:30 comes twice that night: the first time counts, and 05:00 is winter time.
+    assert_eq!(at("window: night", "00:29", false), closed("2026-10-25 00:30 UTC"));
+    assert_eq!(at("window: night", "00:30", false), stays);
+    assert_eq!(at("window: night", "03:59", false), stays);
+    assert_eq!(at("window: night", "04:00", false), closed("2026-11-01 01:30 UTC"));
+    assert_eq!(at("window: night", "04:00", true), stays);
+    assert!(at("window: day", "04:00", false).starts_with("BTN-0131 runbook move runs in window \"day\""));
+}
+
+#[test]
+fn turns_with_the_same_item_are_still_different_steps() {
+    let runbook = the_runbook(
+        "runbook: move\nsteps:\n  - { name: Stop, on: pom, for: [a, a], service.stop: { name: '${item}' } }\n",
+    );
+    let planned = plan(&the_group(), &runbook, &situation(), &Request { inputs: BTreeMap::new(), ..request() });
+    let ids: Vec<String> = planned.expect("planned").steps().map(|step| step.id.to_string()).collect();
+    assert_eq!(ids, ["1[1]", "1[2]"]);
+}
