@@ -13,6 +13,11 @@ pub(super) fn check(before: &State, after: &State) -> Vec<String> {
         if earlier.is_some_and(|earlier| earlier.mark > run.mark) {
             wrong.push(format!("{id}: the mark fell to {}", run.mark));
         }
+        let mut newest: BTreeMap<&HostName, u64> = BTreeMap::new();
+        for task in run.steps.values().flat_map(|step| &step.tasks) {
+            let newest = newest.entry(&task.host).or_default();
+            *newest = authority(task).map_or(*newest, |index| index.max(*newest));
+        }
         let known = earlier.map_or(BTreeMap::new(), by_place);
         for (place, task) in by_place(run) {
             let place_text = || format!("{id}: {} on {}", place.0, place.1);
@@ -27,6 +32,14 @@ pub(super) fn check(before: &State, after: &State) -> Vec<String> {
                 && index > run.mark
             {
                 wrong.push(format!("{}: authority {index} above the mark {}", place_text(), run.mark));
+            }
+            if let TaskStatus::Due { index, .. } = task.status
+                && newest.get(&task.host).is_some_and(|newest| index < *newest)
+            {
+                wrong.push(format!(
+                    "{}: the host would refuse authority {index}, which is older than another there",
+                    place_text()
+                ));
             }
             let Some(earlier) = known.get(&place).filter(|earlier| earlier.attempt == task.attempt && attempts > 0)
             else {
