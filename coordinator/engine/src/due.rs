@@ -76,6 +76,7 @@ fn due_of(run: &Run, now: Moment, known: &impl Fn(&TaskId) -> bool, duties: &mut
         duties.wake = Some(duties.wake.map_or(at, |other| other.min(at)));
     };
     for (step, state) in &run.steps {
+        let mut name: Option<TaskId> = None;
         for task in &state.tasks {
             let Some(gives_up) = gives_up(task) else { continue };
             if now >= gives_up {
@@ -93,13 +94,16 @@ fn due_of(run: &Run, now: Moment, known: &impl Fn(&TaskId) -> bool, duties: &mut
                     if !is_dispatching(run) {
                         continue;
                     }
-                    let id = run.task_id(step, task);
-                    if known(&id) {
+                    // One name for a step's tasks, changed in place: most are known, and a name costs three allocations.
+                    let id = name.get_or_insert_with(|| run.task_id(step, task));
+                    id.host = task.host.clone();
+                    id.attempt = task.attempt;
+                    if known(id) {
                         continue;
                     }
                     duties.orders.push(DueOrder {
                         unreachable: run.ruling_step(step).map_or(Unreachable::Fail, |step| step.unreachable),
-                        task: id,
+                        task: id.clone(),
                         index: *index,
                         action: task.action.clone(),
                         params: task.params.clone(),
