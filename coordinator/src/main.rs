@@ -36,7 +36,8 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     tls::install_crypto_provider();
-    telemetry::init(&LogOptions::default())?;
+    // openraft tells of every heartbeat that came late; what matters of it, baton_log says.
+    telemetry::init(&LogOptions { filter: "info,openraft=error".to_owned(), ..LogOptions::default() })?;
     let config: Config = baton_platform::config::read(&arguments.config)?;
     let tls = ReloadableTls::load(&config.identity).context("load the identity")?;
     if arguments.check_config {

@@ -122,7 +122,9 @@ impl Dispatcher {
         let Some(reign) = &mut self.reign else { return };
         match event {
             // `turn` announces the reign to it.
-            Event::Opened { .. } => {}
+            Event::Opened { host, .. } => {
+                reign.absent.remove(&host);
+            }
             Event::Closed { host, session } => {
                 if reign.announced.get(&host).is_some_and(|announced| announced.session == session) {
                     reign.announced.remove(&host);
@@ -289,8 +291,8 @@ impl Dispatcher {
             .into_iter()
             .filter(|order| !state.proposed.contains(&order.task))
             .filter(|order| {
-                let since = state.absent.get(&order.task.host).copied().unwrap_or(now).max(order.since);
-                now.since(since) >= self.unreachable_after
+                // Counted for the host, not for the step: a host that has been away all the time costs its wait once.
+                state.absent.get(&order.task.host).is_some_and(|since| now.since(*since) >= self.unreachable_after)
             })
             .collect();
         if ripe.is_empty() {

@@ -51,7 +51,10 @@ impl Binaries {
                 return Ok(found);
             }
         }
-        bail!("baton-coordinator, baton-agent and baton are not beside {}: run \"cargo build --workspace --bins\" first", this.display())
+        bail!(
+            "baton-coordinator, baton-agent and baton are not beside {}: run \"cargo build --workspace --bins\" first",
+            this.display()
+        )
     }
 }
 
@@ -89,11 +92,8 @@ impl Cluster {
     pub fn start(registry: &Registry, directory: &Path, network: [u8; 2], binaries: Binaries) -> Result<Self> {
         make_directory(directory)?;
         let clock = SystemClock::new();
-        let authority = CertificateAuthority::create(
-            &directory.join("ca"),
-            &CreateOptions::named(name("baton-lab")?),
-            &clock,
-        )?;
+        let authority =
+            CertificateAuthority::create(&directory.join("ca"), &CreateOptions::named(name("baton-lab")?), &clock)?;
         let mut cluster = Self {
             directory: directory.to_owned(),
             binaries,
@@ -142,7 +142,13 @@ impl Cluster {
         }
         let config = directory.join("coordinator.toml");
         fs::write(&config, text)?;
-        self.coordinators.push(Node { name: node_name, config, log: directory.join("log"), machine: None, daemon: None });
+        self.coordinators.push(Node {
+            name: node_name,
+            config,
+            log: directory.join("log"),
+            machine: None,
+            daemon: None,
+        });
         Ok(())
     }
 
@@ -210,7 +216,10 @@ impl Cluster {
             format!(
                 "coordinators = [{}]\n{}identity = \"{}\"\nstate = \"{}\"\npolicy = \"{}\"\n\n[secrets]\ndirectory = \"{}\"\n",
                 coordinators.join(", "),
-                setting.init_scripts.as_ref().map_or(String::new(), |path| format!("init_scripts = \"{}\"\n", path.display())),
+                setting
+                    .init_scripts
+                    .as_ref()
+                    .map_or(String::new(), |path| format!("init_scripts = \"{}\"\n", path.display())),
                 directory.join("identity").display(),
                 directory.join("state").display(),
                 directory.join("policy.toml").display(),
@@ -242,6 +251,12 @@ impl Cluster {
         self.agents.keys().cloned().collect()
     }
 
+    /// The end of an agent's log: why it is not on the line.
+    fn last_words(&self, host: &str) -> String {
+        let log = self.agents.get(host).and_then(|node| fs::read_to_string(&node.log).ok()).unwrap_or_default();
+        log.lines().last().unwrap_or("its log is empty").to_owned()
+    }
+
     /// Waits until every agent of `hosts` is on the line with every coordinator that runs.
     pub fn wait_for_agents(&self, hosts: &[&str], within: Duration) -> Result<()> {
         let running = self.coordinators.iter().filter(|node| node.daemon.is_some()).count();
@@ -255,7 +270,11 @@ impl Cluster {
                     .find(|view| view["name"] == *host)
                     .and_then(|view| view["reached_by"].as_array())
                     .map_or(0, Vec::len);
-                ensure!(reached >= running, "{host} is reached by {reached} of {running} coordinators");
+                ensure!(
+                    reached >= running,
+                    "{host} is reached by {reached} of {running} coordinators; its last word: {}",
+                    self.last_words(host)
+                );
             }
             Ok(())
         })

@@ -69,8 +69,7 @@ impl Installation {
         say("building the appliances: PostgreSQL, Slony-I, services");
         let world = World::build(options).await?;
         say("starting three coordinators");
-        let mut cluster =
-            Cluster::start(world.registry(), &directory.join("baton"), [range[1], range[2]], binaries)?;
+        let mut cluster = Cluster::start(world.registry(), &directory.join("baton"), [range[1], range[2]], binaries)?;
         say("starting an agent on each appliance");
         let appliances = world.appliances().to_vec();
         for appliance in &appliances {
@@ -249,7 +248,7 @@ fn setting(world: &World, appliance: &Appliance) -> AgentSetting {
     let policy = format!(
         "services = [\"dtService\", \"av-manager\", \"diagnose\"]\n\
          paths = [\"{root}/**\"]\n\
-         programs = [\"{root}/usr/local/desktone/scripts/*\", \"{root}/etc/init.d/*\", \"/bin/grep\", \"/usr/bin/grep\", \"slon\", \"slonik\", \"/usr/bin/slon\", \"/usr/bin/slonik\", \"slon_watchdog\"]\n\
+         programs = [\"{root}/usr/local/desktone/scripts/*\", \"{root}/etc/init.d/*\", \"/bin/grep\", \"/usr/bin/grep\", \"/usr/bin/slon\", \"/usr/bin/slonik\"]\n\
          databases = [\"fdb\", \"edb\", \"avdb\"]\n\
          secrets = [\"slony\", \"database\"]\n"
     );

@@ -64,7 +64,9 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime needs threads, and this machine has some");
     let result = match Arguments::parse().lab {
         None => {
-            println!("Labs:\n  horizon-daas   VMware Horizon DaaS: Slony-I on PostgreSQL, forwards and back\n  bare           an empty cluster with agents, for your own group files\n\nRun one with \"cargo lab NAME\"; \"cargo lab NAME --help\" tells its options.");
+            println!(
+                "Labs:\n  horizon-daas   VMware Horizon DaaS: Slony-I on PostgreSQL, forwards and back\n  bare           an empty cluster with agents, for your own group files\n\nRun one with \"cargo lab NAME\"; \"cargo lab NAME --help\" tells its options."
+            );
             return ExitCode::SUCCESS;
         }
         Some(Lab::HorizonDaas(options)) => runtime.block_on(horizon_daas(&options)),
@@ -120,7 +122,8 @@ async fn horizon_daas(options: &Options) -> Result<bool> {
     teller.chapter("Building the world");
     let size = Size { tenant: true, thousands: options.thousands };
     let mut installation =
-        Installation::build(&folder.path, programs, helper, binaries, size, |line| eprintln!("          {line}")).await?;
+        Installation::build(&folder.path, programs, helper, binaries, size, |line| eprintln!("          {line}"))
+            .await?;
     let show = if options.json { Show::Quiet } else { Show::Live };
     let told = story::horizon::tell(&mut installation, &mut teller, show).await;
     if let Err(error) = &told {
@@ -160,8 +163,7 @@ async fn bare(agents: u16, directory: Option<PathBuf>) -> Result<bool> {
 /// Leaves the world up until Ctrl-C.
 async fn keep(cluster: &Cluster) -> Result<()> {
     println!("The world stays up until Ctrl-C. In another shell:");
-    let variables: Vec<String> =
-        cluster.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let variables: Vec<String> = cluster.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
     println!("  export {}", variables.join(" "));
     tokio::signal::ctrl_c().await.context("wait for Ctrl-C")
 }

@@ -51,7 +51,10 @@ pub async fn tell(installation: &mut Installation, teller: &mut Teller, show: Sh
         let run = run(installation, teller, show, &["failover", group, "--reason", "the primary appliance is dead"])?;
         installation.set_primary(*organization, Side::B)?;
         expect_primary(installation, teller, *organization, Side::B, 2)?;
-        teller.say(&format!("clients write to {} from now on ({run})", installation.world.appliance(*organization, Side::B).name));
+        teller.say(&format!(
+            "clients write to {} from now on ({run})",
+            installation.world.appliance(*organization, Side::B).name
+        ));
         services(installation, teller, *organization, Side::B).await?;
         properties_after_failover(installation, teller, *organization, &before)?;
     }
@@ -62,10 +65,8 @@ pub async fn tell(installation: &mut Installation, teller: &mut Teller, show: Sh
     for organization in &organizations {
         let group = installation.group(*organization);
         teller.chapter(&format!("Promotion of {group}"));
-        let failed = installation.world.appliance(*organization, Side::A).name.clone();
-        let failed = format!("failed={failed}");
         let provider = format!("provider={}", installation.world.appliance(Organization::Provider, Side::B).name);
-        let mut arguments = vec!["run", group, "promote", "-i", &failed, "--reason", "make it permanent"];
+        let mut arguments = vec!["run", group, "promote", "--reason", "make it permanent"];
         if *organization == Organization::Tenant {
             arguments.extend(["-i", &provider]);
         }
@@ -160,7 +161,8 @@ pub fn run(installation: &Installation, teller: &mut Teller, show: Show, argumen
         ended = watch.spawn()?.wait_with_output()?;
     }
     let view = installation.cluster.json(&["show", &id])?;
-    let took = view["ended"].as_u64().unwrap_or_default().saturating_sub(view["started"]["when"].as_u64().unwrap_or_default());
+    let took =
+        view["ended"].as_u64().unwrap_or_default().saturating_sub(view["started"]["when"].as_u64().unwrap_or_default());
     let phase = view["phase"].as_str().unwrap_or("?").to_owned();
     teller.record.runs.push(Told {
         run: id.clone(),
@@ -178,7 +180,12 @@ pub fn run(installation: &Installation, teller: &mut Teller, show: Show, argumen
 fn newest_run(installation: &Installation, group: &str) -> Result<Option<String>> {
     let runs = installation.cluster.json(&["runs", group])?;
     let number = |run: &Value| run["id"].as_str().and_then(|id| id.rsplit_once('-')?.1.parse::<u64>().ok());
-    Ok(runs.as_array().into_iter().flatten().max_by_key(|run| number(run)).and_then(|run| Some(run["id"].as_str()?.to_owned())))
+    Ok(runs
+        .as_array()
+        .into_iter()
+        .flatten()
+        .max_by_key(|run| number(run))
+        .and_then(|run| Some(run["id"].as_str()?.to_owned())))
 }
 
 fn expect_primary(
@@ -230,8 +237,7 @@ async fn capabilities(
     let provider_group = installation.group(Organization::Provider);
     let status = installation.cluster.json(&["status", provider_group])?;
     let primary = find_group(&status, provider_group).map(|view| view["primary"].clone()).unwrap_or_default();
-    let provider =
-        installation.world.appliance(Organization::Provider, if primary == "a" { Side::A } else { Side::B });
+    let provider = installation.world.appliance(Organization::Provider, if primary == "a" { Side::A } else { Side::B });
     let holders = verification::primaries(&installation.world.superuser(provider, Database::Fdb)).await?;
     let wanted = &installation.world.appliance(organization, side).name;
     let seen = holders.get(&organization.id()).cloned().unwrap_or_default();
@@ -325,7 +331,8 @@ async fn lost_rows(
     let appliance = installation.world.appliance(organization, Side::B);
     for database in appliance.databases() {
         let place = place(organization, *database);
-        let output = installation.cluster.baton(&["lost-rows", run, "--format", "sql", "--database", database.name()])?;
+        let output =
+            installation.cluster.baton(&["lost-rows", run, "--format", "sql", "--database", database.name()])?;
         if !output.status.success() {
             bail!("baton lost-rows {run}: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -392,7 +399,8 @@ fn properties_after_failover(
     organization: Organization,
     before: &BTreeMap<std::path::PathBuf, Vec<u8>>,
 ) -> Result<()> {
-    let (a, b) = (installation.world.appliance(organization, Side::A), installation.world.appliance(organization, Side::B));
+    let (a, b) =
+        (installation.world.appliance(organization, Side::A), installation.world.appliance(organization, Side::B));
     let now = installation.properties()?;
     let mut wrong = Vec::new();
     let mut edited = 0;
@@ -406,7 +414,11 @@ fn properties_after_failover(
     teller.check(
         &format!("configuration files of {}, byte for byte", b.name),
         wrong.is_empty(),
-        if wrong.is_empty() { format!("{edited} files differ, only where intended") } else { format!("not as intended: {}", wrong.join(", ")) },
+        if wrong.is_empty() {
+            format!("{edited} files differ, only where intended")
+        } else {
+            format!("not as intended: {}", wrong.join(", "))
+        },
     );
     Ok(())
 }
