@@ -23,6 +23,8 @@ use serde_json::Value;
 
 use crate::processes::{Daemon, Registry};
 
+mod misfortune;
+
 /// Where coordinators listen.
 pub const PORT: u16 = 7400;
 /// Host number of the first coordinator in the world's range of addresses.
@@ -175,6 +177,11 @@ impl Cluster {
     pub async fn stop_coordinator(&mut self, number: usize) -> Option<std::process::ExitStatus> {
         let mut daemon = self.coordinators[number].daemon.take()?;
         Some(daemon.stop(Duration::from_secs(20)).await)
+    }
+
+    /// What coordinator `number` has logged since it was made.
+    pub fn coordinator_log(&self, number: usize) -> &Path {
+        &self.coordinators[number].log
     }
 
     /// How many coordinators there are.

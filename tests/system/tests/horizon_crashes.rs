@@ -1,0 +1,255 @@
+//! The failover of a Horizon appliance with somebody killed at every step: the leading coordinator, the agent at work,
+//! everybody. Each time the run must go on by itself to the same end, with no effect twice: counted by what the servers,
+//! the files and the appliance's own scripts say, not by Baton's records.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use baton_lab::{
+    cluster::{Binaries, until},
+    horizon::{self, Database, Organization, Side, appliance::Service},
+    installation::{Installation, Size},
+    packages,
+};
+/// How long a run may take with all its accidents, on a loaded machine.
+const WITHIN: Duration = Duration::from_secs(300);
+const GROUP: &str = "desktone-provider";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Leader,
+    Agent,
+    Everybody,
+}
+
+async fn installation(directory: &std::path::Path) -> Installation {
+    let programs = packages::ensure(&packages::HORIZON, |line| eprintln!("{line}")).await.expect("packages");
+    let helper = horizon::helper().expect("cargo builds baton-lab before this test");
+    let binaries = Binaries::beside_this().expect("the programs");
+    let size = Size { tenant: false, thousands: 1 };
+    Installation::build(directory, programs, helper, binaries, size, |line| eprintln!("{line}")).await.expect("a world")
+}
+
+fn directory() -> tempfile::TempDir {
+    let open = std::fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("baton-system-").permissions(open).tempdir().expect("a folder")
+}
+
+/// The orders that coordinators send, as their logs tell at the moment of sending: the only way to kill somebody exactly then.
+struct Orders {
+    logs: Vec<(PathBuf, u64)>,
+}
+
+impl Orders {
+    fn of(installation: &Installation) -> Self {
+        let logs = (0..installation.cluster.coordinators())
+            .map(|number| (installation.cluster.coordinator_log(number).to_owned(), 0))
+            .collect();
+        let mut orders = Self { logs };
+        orders.news();
+        orders
+    }
+
+    /// (coordinator, step) of every order logged since the last call.
+    fn news(&mut self) -> Vec<(usize, String)> {
+        let mut news = Vec::new();
+        for (number, (path, offset)) in self.logs.iter_mut().enumerate() {
+            let mut file = File::open(&*path).expect("a coordinator's log");
+            file.seek(SeekFrom::Start(*offset)).expect("seek in the log");
+            let mut text = String::new();
+            file.read_to_string(&mut text).expect("read the log");
+            let whole = text.rfind('\n').map_or(0, |end| end + 1);
+            *offset += whole as u64;
+            for line in text[..whole].lines() {
+                let Some((_, task)) = line.split_once("ordered task=") else { continue };
+                let step = task.split_once('/').and_then(|(_, rest)| rest.split_once('@')).map(|(step, _)| step);
+                news.extend(step.map(|step| (number, step.to_owned())));
+            }
+        }
+        news
+    }
+}
+
+/// What the outside world says that was done on the new primary's appliance.
+#[derive(Debug, PartialEq, Eq)]
+struct Effects {
+    /// By (service, verb), from the appliance's own scripts.
+    scripts: BTreeMap<(String, String), usize>,
+    av_setups: i64,
+    properties: BTreeMap<String, String>,
+    slony_schema: bool,
+    primary: String,
+    epoch: u64,
+}
+
+async fn effects(installation: &Installation, before: usize) -> Effects {
+    let world = &installation.world;
+    let b = world.appliance(Organization::Provider, Side::B);
+    let mut scripts = BTreeMap::new();
+    for effect in world.effects(b).expect("the appliance's record").iter().skip(before) {
+        *scripts.entry((effect.what.clone(), effect.verb.clone())).or_default() += 1;
+    }
+    let client = world.superuser(b, Database::Fdb).connect().await.expect("connect to B");
+    let count = |sql: &'static str| {
+        let client = &client;
+        async move { client.query_one(sql, &[]).await.expect(sql).get::<_, i64>(0) }
+    };
+    let av_setups = count("select count(*) from av_setup_run").await;
+    let slony_schema = count("select count(*) from pg_namespace where nspname = '_slony'").await > 0;
+    let root = b.root.display().to_string();
+    let address = |text: String| text.replace(&b.address.to_string(), "B").replace(&b.peer.to_string(), "A");
+    let properties = installation
+        .properties()
+        .expect("the files")
+        .into_iter()
+        .filter(|(path, _)| path.starts_with(&b.root))
+        .map(|(path, text)| {
+            let name = path.display().to_string().replace(&root, "");
+            (name, address(String::from_utf8_lossy(&text).into_owned()))
+        })
+        .collect();
+    let status = until(WITHIN, "answer", || installation.cluster.json(&["status", GROUP])).expect("status");
+    let group = if status["name"] == GROUP { status.clone() } else { status["groups"][0].clone() };
+    Effects {
+        scripts,
+        av_setups,
+        properties,
+        slony_schema,
+        primary: group["primary"].as_str().unwrap_or_default().to_owned(),
+        epoch: group["epoch"].as_u64().unwrap_or_default(),
+    }
+}
+
+/// Fails over, with `victim` killed at the moment when a step is ordered for the first time: every step, or `only` one.
+/// Returns what was done, the steps at which somebody died, and all steps that were ordered.
+async fn fail_over(victim: Option<Victim>, only: Option<&str>) -> (Effects, BTreeSet<String>, BTreeSet<String>) {
+    let directory = directory();
+    let mut installation = installation(directory.path()).await;
+    let a = installation.world.appliance(Organization::Provider, Side::A).clone();
+    let b = installation.world.appliance(Organization::Provider, Side::B).clone();
+    installation.world.crash(&a, &[]).expect("the power cut");
+    installation.cluster.kill_agent(&a.name);
+    let before = installation.world.effects(&b).expect("the appliance's record").len();
+
+    let mut orders = Orders::of(&installation);
+    let started = installation
+        .cluster
+        .baton(&["failover", GROUP, "--yes", "--detach", "--reason", "A is dead"])
+        .expect("run baton");
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    let run = format!("{GROUP}-1");
+    let (mut killed, mut ordered) = (BTreeSet::new(), BTreeSet::new());
+    let (begun, mut looked) = (Instant::now(), Instant::now());
+    let end = loop {
+        assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}; killed at {killed:?}");
+        let news = orders.news();
+        if news.is_empty() && looked.elapsed() > Duration::from_secs(1) {
+            looked = Instant::now();
+            // Nobody may lead at the moment: then ask again.
+            if let Ok(view) = installation.cluster.json(&["show", &run]) {
+                assert_ne!(view["phase"], "halted", "killed at {killed:?}: {}", view["why"]);
+                if view["over"] == true {
+                    break view;
+                }
+            }
+        }
+        for (coordinator, step) in news {
+            let first = ordered.insert(step.clone());
+            if first && only.is_none_or(|only| only == step) {
+                accident(&mut installation, victim, coordinator, &b.name);
+                killed.insert(step);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert_eq!(end["phase"], "succeeded", "killed at {killed:?}: {end}");
+    for service in Service::ALL {
+        installation.world.ready(&b, service, Duration::from_secs(30)).await.expect("the service works");
+    }
+    (effects(&installation, before).await, killed, ordered)
+}
+
+/// SIGKILL, and started again, as an init system would.
+fn accident(installation: &mut Installation, victim: Option<Victim>, leader: usize, agent: &str) {
+    let coordinators = match victim {
+        None => return,
+        Some(Victim::Leader) => vec![leader],
+        Some(Victim::Agent) => Vec::new(),
+        Some(Victim::Everybody) => (0..installation.cluster.coordinators()).collect(),
+    };
+    for number in &coordinators {
+        installation.cluster.kill_coordinator(*number);
+    }
+    let registry = installation.world.registry();
+    if victim != Some(Victim::Leader) {
+        installation.cluster.kill_agent(agent);
+        installation.cluster.start_agent(registry, agent).expect("start the agent again");
+    }
+    for number in coordinators {
+        installation.cluster.start_coordinator(registry, number).expect("start the coordinator again");
+    }
+}
+
+/// The undisturbed run, for comparison, and what must be so in any case.
+async fn undisturbed() -> Effects {
+    let (effects, _, _) = fail_over(None, None).await;
+    assert_eq!((effects.primary.as_str(), effects.epoch), ("b", 2));
+    assert_eq!(effects.av_setups, 1);
+    assert!(!effects.slony_schema);
+    for service in Service::ALL {
+        for verb in ["stop", "start"] {
+            let count = effects.scripts.get(&(service.name().to_owned(), verb.to_owned()));
+            assert_eq!(count, Some(&1), "{} {verb}: {:?}", service.name(), effects.scripts);
+        }
+    }
+    effects
+}
+
+async fn survives(victim: Victim) {
+    let expected = undisturbed().await;
+    let (effects, killed, ordered) = fail_over(Some(victim), None).await;
+    eprintln!("{victim:?} killed at steps {killed:?}");
+    assert_eq!(killed, ordered, "somebody died at every step that was ordered");
+    assert!(killed.len() >= 12, "the failover has more steps than {killed:?}");
+    assert_eq!(effects, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failover_survives_the_leaders_death_at_every_step() {
+    survives(Victim::Leader).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failover_survives_the_agents_death_at_every_step() {
+    survives(Victim::Agent).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failover_survives_everybodys_death_at_every_step() {
+    survives(Victim::Everybody).await;
+}
+
+/// Each step alone, in a world of its own: long, so only when asked for with `BATON_EVERY_STEP=1`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failover_survives_one_death_at_each_step_alone() {
+    if std::env::var_os("BATON_EVERY_STEP").is_none() {
+        eprintln!("BATON_EVERY_STEP is not set: the three tests beside this one kill at every step of one run instead");
+        return;
+    }
+    let expected = undisturbed().await;
+    let (_, _, steps) = fail_over(None, None).await;
+    for victim in [Victim::Leader, Victim::Agent, Victim::Everybody] {
+        for step in &steps {
+            let (effects, killed, _) = fail_over(Some(victim), Some(step)).await;
+            eprintln!("{victim:?} killed at step {killed:?}");
+            assert_eq!(killed.len(), 1);
+            assert_eq!(effects, expected, "{victim:?} at step {step}");
+        }
+    }
+}
