@@ -7,15 +7,21 @@ use serde::{Deserialize, Serialize};
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{value:?} is not a {kind} name: 1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit")]
+#[error(
+    "{value:?} is not a {kind} name: 1 to 63 {letters}, digits, '-', '_' or '.', beginning with a letter or digit",
+    letters = if *kind == "host" { "lower-case letters" } else { "letters" }
+)]
 pub struct InvalidName {
     pub kind: &'static str,
     pub value: String,
 }
 
 fn check_name(kind: &'static str, value: &str) -> Result<(), InvalidName> {
-    let begins = value.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-    let allowed = value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    // A host's name stands in its certificate, and those hold lower case alone: `DB1` could never come on the line.
+    let lower_only = kind == "host";
+    let plain = |c: char| c.is_ascii_alphanumeric() && !(lower_only && c.is_ascii_uppercase());
+    let begins = value.chars().next().is_some_and(plain);
+    let allowed = value.chars().all(|c| plain(c) || matches!(c, '-' | '_' | '.'));
     if begins && allowed && value.len() <= 63 { Ok(()) } else { Err(InvalidName { kind, value: value.to_owned() }) }
 }
 
@@ -185,7 +191,7 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_their_place_are_refused() {
-        for bad in ["", "-a", "../x", "a b", "a/b", "ä", &"x".repeat(64)] {
+        for bad in ["", "-a", "../x", "a b", "a/b", "ä", "DB1", &"x".repeat(64)] {
             assert!(HostName::new(bad).is_err(), "{bad:?}");
         }
     }

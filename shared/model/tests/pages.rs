@@ -1,0 +1,59 @@
+//! The pages that users read say what the code does: their examples are taken, and every action and parameter is on them.
+
+use std::{fs, path::Path};
+
+use baton_model::{action, check};
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The blocks between ```yaml and ```.
+fn examples(page: &str) -> Vec<&str> {
+    page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_examples_of_the_language_are_taken_together() {
+    let page = page("runbooks.md");
+    let files: Vec<(String, String)> = examples(&page)
+        .into_iter()
+        .map(|text| (if text.starts_with("group:") { "group.yaml" } else { "switchover.yaml" }.to_owned(), text.to_owned()))
+        .collect();
+    assert_eq!(files.len(), 2, "examples");
+    let faults: String = check::check_files(&files).iter().map(|fault| format!("{fault}\n")).collect();
+    assert_eq!(faults, "");
+}
+
+#[test]
+fn every_action_is_described_with_its_timeout_and_every_parameter() {
+    let page = page("actions.md");
+    let mut missing = Vec::new();
+    for entry in action::catalogue() {
+        let Some(at) = page.find(&format!("\n### {}\n", entry.name)) else {
+            missing.push(entry.name.to_owned());
+            continue;
+        };
+        let section = page[at + 5..].split("\n## ").next().unwrap_or_default();
+        let section = section.split("\n### ").next().unwrap_or_default();
+        if !section.contains(&format!("Timeout {}.", entry.timeout)) {
+            missing.push(format!("{}: Timeout {}.", entry.name, entry.timeout));
+        }
+        let schema = entry.schema.as_value();
+        let keys = schema["properties"].as_object().into_iter().flat_map(|properties| properties.keys());
+        missing.extend(
+            keys.filter(|key| !section.contains(&format!("`{key}`"))).map(|key| format!("{}: `{key}`", entry.name)),
+        );
+    }
+    assert!(missing.is_empty(), "not in docs/actions.md: {}", missing.join(", "));
+}
+
+#[test]
+fn no_action_is_described_that_does_not_exist() {
+    let page = page("actions.md");
+    let names: Vec<&str> = action::catalogue().iter().map(|entry| entry.name).collect();
+    let unknown: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("### ")).filter(|name| !names.contains(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
