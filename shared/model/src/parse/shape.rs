@@ -283,8 +283,13 @@ impl<'a> Shape<'a, '_, '_> {
     }
 
     fn check_name(&mut self, text: &str, at: Position, what: &str) {
-        if crate::ids::HostName::new(text).is_err() {
-            let remedy = "1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit";
+        // Hosts are named in certificates, which hold lower case alone.
+        let is_host = what.ends_with("a host");
+        let refused =
+            if is_host { crate::ids::HostName::new(text).is_err() } else { crate::ids::GroupName::new(text).is_err() };
+        if refused {
+            let letters = if is_host { "lower-case letters" } else { "letters" };
+            let remedy = format!("1 to 63 {letters}, digits, '-', '_' or '.', beginning with a letter or digit");
             self.faults.add(at, code::WRONG_VALUE, format!("{text:?} cannot be {what}"), remedy);
         }
     }
