@@ -23,18 +23,34 @@ pub const ENTRIES_MAX: usize = 32 * 1024;
 pub enum Admission {
     /// New: journal these lines, accept, run.
     Run(Vec<Change>),
-    /// It is known and goes on; accept again.
-    AlreadyRunning,
+    /// It is known and goes on; journal these lines (its newer authority), accept again.
+    AlreadyRunning(Vec<Change>),
     /// It is known, an effect may have begun, and nothing performs it: the agent was restarted in between.
-    ObserveFirst,
+    ObserveFirst(Vec<Change>),
     /// It has ended: say again how.
     RepeatOutcome(Report),
     /// Nothing is done.
     Refuse { fault: Fault, seen: Fence },
 }
 
-/// `alive`: this process performs the task, or has it in its queue.
-pub fn admit(ledger: &Ledger, from: &str, host: &HostName, order: &Order, alive: bool, now: Moment) -> Admission {
+/// Whether this process has to do with a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Absent,
+    /// It performs the task, or has it in its queue.
+    Alive,
+    /// It performs the task, and has told it to end.
+    Ending,
+}
+
+pub fn admit(
+    ledger: &Ledger,
+    from: &str,
+    host: &HostName,
+    order: &Order,
+    presence: Presence,
+    now: Moment,
+) -> Admission {
     let task = &order.task;
     let Reign { generation, term } = ledger.ruler.reign;
     let seen = Fence { generation, term, index: ledger.mark(&task.run) };
@@ -55,12 +71,19 @@ pub fn admit(ledger: &Ledger, from: &str, host: &HostName, order: &Order, alive:
                 let message = format!("{task} was performed, and its outcome is committed");
                 refuse("BTN-0434", message, "To do it again, retry the step: that is a new attempt.")
             }
-            Entry::Received { .. } | Entry::Started { .. } if alive => Admission::AlreadyRunning,
-            Entry::Received { .. } | Entry::Started { .. } => Admission::ObserveFirst,
+            Entry::Received { .. } | Entry::Started { .. } => match presence {
+                Presence::Absent => Admission::ObserveFirst(confirm(ledger, entry, order)),
+                Presence::Alive => Admission::AlreadyRunning(confirm(ledger, entry, order)),
+                Presence::Ending => Admission::AlreadyRunning(Vec::new()),
+            },
         };
     }
     if let Err(fault) = may_begin(ledger, task, order.fence) {
         return Admission::Refuse { fault, seen };
+    }
+    // The coordinator gives every order that is still wanted here the newest authority: this one was overtaken.
+    if order.fence.index < seen.index {
+        return Admission::Refuse { fault: overtaken(task, order.fence.index, seen.index), seen };
     }
     if ledger.unforgotten().count() >= TASKS_MAX || ledger.tasks.len() >= ENTRIES_MAX {
         let message = format!("the journal of {host} is full: {} tasks", ledger.tasks.len());
@@ -77,6 +100,28 @@ pub fn admit(ledger: &Ledger, from: &str, host: &HostName, order: &Order, alive:
     }
     changes.push(Change::Task(task.clone(), Entry::Received { order: order.clone(), received: now }));
     Admission::Run(changes)
+}
+
+/// A known task is wanted under a newer authority: the fence that is kept for it goes along. Nothing else of it changes.
+fn confirm(ledger: &Ledger, entry: &Entry, order: &Order) -> Vec<Change> {
+    let task = &order.task;
+    let mut entry = entry.clone();
+    let (Entry::Received { order: known, .. } | Entry::Started { order: known, .. }) = &mut entry else {
+        return Vec::new();
+    };
+    if order.fence <= known.fence {
+        return Vec::new();
+    }
+    known.fence = order.fence;
+    let mut changes = vec![Change::Task(task.clone(), entry)];
+    if order.fence.index > ledger.mark(&task.run) {
+        changes.push(Change::Mark(task.run.clone(), order.fence.index));
+    }
+    changes
+}
+
+fn overtaken(task: &TaskId, index: u64, mark: u64) -> Fault {
+    Fault::new("BTN-0435", format!("the order has index {index}, and {} has gone on to {mark}", task.run), "")
 }
 
 /// Whether this coordinator, with this reign, is the one that was acknowledged.
@@ -105,10 +150,9 @@ pub fn may_begin(ledger: &Ledger, task: &TaskId, fence: Fence) -> Result<(), Fau
         let message = format!("{} is over: runs of {} before {floor} are", task.run, task.run.group);
         return Err(Fault::new("BTN-0433", message, ""));
     }
-    let mark = ledger.mark(&task.run);
-    if fence.index < mark {
-        let message = format!("the order has index {}, and {} has gone on to {mark}", fence.index, task.run);
-        return Err(Fault::new("BTN-0435", message, ""));
+    let raised = ledger.raised(&task.run);
+    if fence.index < raised {
+        return Err(overtaken(task, fence.index, raised));
     }
     Ok(())
 }
@@ -132,8 +176,7 @@ pub fn accede(
     if reign > seen.reign || seen.coordinator.is_empty() {
         changes.push(Change::Ruler(Ruler { reign, coordinator: from.to_owned() }));
     }
-    let higher = |(run, index): &&(RunId, u64)| *index > ledger.mark(run);
-    changes.extend(marks.iter().filter(higher).map(|(run, index)| Change::Mark(run.clone(), *index)));
+    changes.extend(marks.iter().flat_map(|(run, index)| lift(ledger, run, *index)));
     let higher = |(group, number): &&(GroupName, u64)| *number > ledger.floor(group);
     changes.extend(floors.iter().filter(higher).map(|(group, number)| Change::Floor(group.clone(), *number)));
     Ok(changes)
@@ -142,8 +185,14 @@ pub fn accede(
 /// The fence of one run is raised. Tasks of the run with a lower index must end before that is acknowledged.
 pub fn raise(ledger: &Ledger, from: &str, run: &RunId, fence: Fence) -> Result<Vec<Change>, Fault> {
     obeys(ledger, from, fence.reign())?;
-    let higher = fence.index > ledger.mark(run);
-    Ok(higher.then(|| Change::Mark(run.clone(), fence.index)).into_iter().collect())
+    Ok(lift(ledger, run, fence.index))
+}
+
+/// Both marks of a run, as far as they are lower.
+fn lift(ledger: &Ledger, run: &RunId, index: u64) -> Vec<Change> {
+    let seen = (index > ledger.mark(run)).then(|| Change::Mark(run.clone(), index));
+    let raised = (index > ledger.raised(run)).then(|| Change::Raised(run.clone(), index));
+    seen.into_iter().chain(raised).collect()
 }
 
 /// The outcome is committed. Nothing is forgotten before it is finished, nor for anybody but the ruler.

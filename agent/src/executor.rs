@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use baton_model::{
     action::Action,
-    ids::{HostName, TaskId},
+    ids::{HostName, RunId, TaskId},
     order::Order,
     outcome::{Fault, Observation, Outcome, Report},
     time::{Moment, Span},
@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::JoinMap};
 
 use crate::{
     action::Perform,
-    decide::{self, Admission},
+    decide::{self, Admission, Presence},
     host::Host,
     journal::{Journal, JournalError},
     ledger::{Change, Entry},
@@ -52,6 +52,9 @@ use directories::Directories;
 const REQUESTS_MAX: usize = 256;
 /// How often an outcome is sent again until it is forgotten.
 const RESEND: Duration = Duration::from_secs(3);
+/// A reign lifts the marks of its runs above orders that it wants as well; it gives those again at once, with the new index.
+/// So long what is below waits, or goes on, before it is over.
+const RESPITE: Duration = Duration::from_secs(5);
 
 /// Turns a model action into one that can be performed; [`crate::action::bind`] unless a test brings its own.
 pub type Bind = Arc<dyn Fn(&Action) -> Result<Box<dyn Perform>, Fault> + Send + Sync>;
@@ -92,6 +95,10 @@ pub struct Executor {
     /// Raises whose tasks have not all ended.
     raises: Vec<(String, wire::Raised)>,
     sent: BTreeMap<TaskId, Instant>,
+    /// See [`RESPITE`].
+    respite: Option<Instant>,
+    /// Asked in the respite, under a fence that is too low.
+    held: Vec<Ask>,
     /// Tasks of an earlier process wait for a coordinator that says what is over meanwhile.
     recovered: bool,
 }
@@ -117,6 +124,8 @@ impl Executor {
             observations: 0,
             raises: Vec::new(),
             sent: BTreeMap::new(),
+            respite: None,
+            held: Vec::new(),
             recovered: false,
         };
         (executor, Handle::new(sender))
@@ -137,6 +146,7 @@ impl Executor {
                 Some(ask) = self.asks.recv() => self.answer(ask)?,
                 Some(request) = self.requests.recv() => self.handle(request)?,
                 _ = resend.tick() => self.resend(),
+                () = end_of(self.respite) => self.end_respite()?,
             }
             self.settle_raises();
             self.fill();
@@ -181,7 +191,7 @@ impl Executor {
             Ok(changes) => self.journal.commit(changes)?,
         }
         tracing::info!(coordinator = from, reign = %accession.reign, "reign acknowledged");
-        self.end_superseded()?;
+        self.respite = Some(Instant::now() + RESPITE);
         let open_tasks = self.journal.ledger().unforgotten().map(|(task, _)| task.clone()).collect();
         let answer =
             wire::Acknowledgement { request: accession.request, reign: accession.reign, index: 0, open_tasks };
@@ -201,7 +211,7 @@ impl Executor {
             Err(fault) => tracing::warn!(%fault, run = %raised.run, "a fence is not raised"),
             Ok(changes) => {
                 self.journal.commit(changes)?;
-                self.end_superseded()?;
+                self.end_superseded(Some(&raised.run))?;
                 self.raises.push((from, raised));
             }
         }
@@ -211,18 +221,20 @@ impl Executor {
     fn execute(&mut self, from: &str, order: Order) -> Result<(), JournalError> {
         let task = order.task.clone();
         let now = Moment(self.options.clock.now_unix_ms());
-        let alive = self.is_alive(&task);
-        match decide::admit(self.journal.ledger(), from, &self.options.host_name, &order, alive, now) {
+        let presence = self.presence(&task);
+        match decide::admit(self.journal.ledger(), from, &self.options.host_name, &order, presence, now) {
             Admission::Run(changes) => {
                 self.journal.commit(changes)?;
                 self.options.crash.at(Point::Received);
                 self.queue.push_back(task.clone());
                 self.send(from, Up::Accepted(pb::Accepted { task: Some(wire::task_id(&task)) }));
             }
-            Admission::AlreadyRunning => {
+            Admission::AlreadyRunning(changes) => {
+                self.journal.commit(changes)?;
                 self.send(from, Up::Accepted(pb::Accepted { task: Some(wire::task_id(&task)) }));
             }
-            Admission::ObserveFirst => {
+            Admission::ObserveFirst(changes) => {
+                self.journal.commit(changes)?;
                 self.queue.push_back(task.clone());
                 self.send(from, Up::Accepted(pb::Accepted { task: Some(wire::task_id(&task)) }));
             }
@@ -232,14 +244,29 @@ impl Executor {
                 self.send(from, Up::Declined(wire::declined(&task, &fault, seen)));
             }
         }
+        // Its fence may have become good.
+        for ask in std::mem::take(&mut self.held) {
+            self.answer(ask)?;
+        }
         Ok(())
     }
 
-    /// Tasks whose fence is below what was just raised: queued ones are over, running ones are told to end.
-    fn end_superseded(&mut self) -> Result<(), JournalError> {
+    /// What the new reign has not ordered again by now is not wanted.
+    fn end_respite(&mut self) -> Result<(), JournalError> {
+        self.respite = None;
+        self.end_superseded(None)?;
+        for ask in std::mem::take(&mut self.held) {
+            self.answer(ask)?;
+        }
+        Ok(())
+    }
+
+    /// Tasks (of this run, or of all) whose fence is below what was raised: queued ones are over, running ones are told to
+    /// end.
+    fn end_superseded(&mut self, of: Option<&RunId>) -> Result<(), JournalError> {
         let ledger = self.journal.ledger();
         let stale: Vec<(TaskId, bool)> = (ledger.tasks.iter())
-            .filter(|(_, entry)| entry.is_open())
+            .filter(|(task, entry)| entry.is_open() && of.is_none_or(|run| task.run == *run))
             .filter(|(task, entry)| {
                 entry.order().is_some_and(|order| decide::may_begin(ledger, task, order.fence).is_err())
             })
@@ -306,8 +333,9 @@ impl Executor {
 
     /// Begins what waits, as far as the bound allows.
     fn fill(&mut self) {
+        let mut waiting = VecDeque::new();
         while self.running.len() < self.options.tasks_max {
-            let Some(task) = self.queue.pop_front() else { return };
+            let Some(task) = self.queue.pop_front() else { break };
             let interrupted = match self.journal.ledger().tasks.get(&task) {
                 Some(Entry::Received { .. }) => false,
                 Some(Entry::Started { .. }) => true,
@@ -319,6 +347,10 @@ impl Executor {
                 }
                 _ => continue,
             };
+            if self.waits_for_word(&task, &order) || self.waits_for_earlier(&task) {
+                waiting.push_back(task);
+                continue;
+            }
             let cancel = CancellationToken::new();
             let superseded = decide::may_begin(self.journal.ledger(), &task, order.fence).is_err();
             if superseded {
@@ -337,6 +369,28 @@ impl Executor {
             };
             self.running.spawn(task, attempt.perform());
         }
+        waiting.append(&mut self.queue);
+        self.queue = waiting;
+    }
+
+    fn presence(&self, task: &TaskId) -> Presence {
+        match self.cancels.get(task) {
+            Some(cancel) if cancel.is_cancelled() => Presence::Ending,
+            None if !self.queue.contains(task) => Presence::Absent,
+            _ => Presence::Alive,
+        }
+    }
+
+    /// Below a raised fence, and not told yet whether it is wanted all the same.
+    fn waits_for_word(&self, task: &TaskId, order: &Order) -> bool {
+        self.respite.is_some() && decide::may_begin(self.journal.ledger(), task, order.fence).is_err()
+    }
+
+    /// An earlier attempt of the same step has not ended yet; two of them must not act at once.
+    fn waits_for_earlier(&self, task: &TaskId) -> bool {
+        self.journal.ledger().tasks.iter().any(|(other, entry)| {
+            entry.is_open() && other.run == task.run && other.step == task.step && other.attempt < task.attempt
+        })
     }
 
     fn is_alive(&self, task: &TaskId) -> bool {
@@ -352,6 +406,10 @@ impl Executor {
                 else {
                     return Ok(());
                 };
+                if self.waits_for_word(&task, order) {
+                    self.held.push(Ask::Begin { task, answer });
+                    return Ok(());
+                }
                 let verdict = decide::may_begin(ledger, &task, order.fence);
                 if verdict.is_ok() {
                     let started = Moment(self.options.clock.now_unix_ms());
@@ -433,6 +491,13 @@ impl Executor {
             };
             let _ = up.send(pb::FromAgent { message: Some(Up::Observed(wire::observed(request, &answer))) }).await;
         });
+    }
+}
+
+async fn end_of(respite: Option<Instant>) {
+    match respite {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::ledger::{Change, Ledger};
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const RULER: TableDefinition<&str, &[u8]> = TableDefinition::new("ruler");
 const MARKS: TableDefinition<&str, u64> = TableDefinition::new("marks");
+const RAISED: TableDefinition<&str, u64> = TableDefinition::new("raised");
 const FLOORS: TableDefinition<&str, u64> = TableDefinition::new("floors");
 /// The key is the task's id as JSON: its display form could be ambiguous.
 const TASKS: TableDefinition<&str, &[u8]> = TableDefinition::new("tasks");
@@ -71,6 +72,7 @@ impl Journal {
             }
             write.open_table(RULER)?;
             write.open_table(MARKS)?;
+            write.open_table(RAISED)?;
             write.open_table(FLOORS)?;
             write.open_table(TASKS)?;
         }
@@ -100,11 +102,15 @@ impl Journal {
             match change {
                 Change::Ruler(ruler) => drop(write.open_table(RULER)?.insert("ruler", bytes(ruler).as_slice())?),
                 Change::Mark(run, index) => drop(write.open_table(MARKS)?.insert(run.to_string().as_str(), index)?),
+                Change::Raised(run, index) => drop(write.open_table(RAISED)?.insert(run.to_string().as_str(), index)?),
                 Change::Floor(group, number) => drop(write.open_table(FLOORS)?.insert(group.as_str(), number)?),
                 Change::Task(task, entry) => {
                     drop(write.open_table(TASKS)?.insert(key(task).as_str(), bytes(entry).as_slice())?)
                 }
-                Change::DropMark(run) => drop(write.open_table(MARKS)?.remove(run.to_string().as_str())?),
+                Change::DropMark(run) => {
+                    drop(write.open_table(MARKS)?.remove(run.to_string().as_str())?);
+                    drop(write.open_table(RAISED)?.remove(run.to_string().as_str())?);
+                }
                 Change::DropTask(task) => drop(write.open_table(TASKS)?.remove(key(task).as_str())?),
             }
         }
@@ -132,6 +138,11 @@ fn read(database: &Database) -> Result<Ledger, JournalError> {
         let (run, index) = row?;
         let name = run.value();
         ledger.marks.insert(name.parse().map_err(|error| line(name, error))?, index.value());
+    }
+    for row in transaction.open_table(RAISED)?.iter()? {
+        let (run, index) = row?;
+        let name = run.value();
+        ledger.raised.insert(name.parse().map_err(|error| line(name, error))?, index.value());
     }
     for row in transaction.open_table(FLOORS)?.iter()? {
         let (group, number) = row?;

@@ -18,8 +18,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ledger {
     pub ruler: Ruler,
-    /// Per run: the highest index seen.
+    /// Per run: the highest index seen, in an order too. An order that is not known here and is older has come late.
     pub marks: BTreeMap<RunId, u64>,
+    /// Per run: the index below which nothing begins any more. Only a reign or a raise lifts it: an order that was admitted
+    /// is not undone by another order of its run.
+    pub raised: BTreeMap<RunId, u64>,
     /// Per group: runs with a smaller number are over.
     pub floors: BTreeMap<GroupName, u64>,
     pub tasks: BTreeMap<TaskId, Entry>,
@@ -67,6 +70,7 @@ impl Entry {
 pub enum Change {
     Ruler(Ruler),
     Mark(RunId, u64),
+    Raised(RunId, u64),
     Floor(GroupName, u64),
     Task(TaskId, Entry),
     /// A mark or a forgotten task that a floor has made superfluous.
@@ -86,6 +90,11 @@ impl Ledger {
                 assert!(index >= *mark, "a mark never sinks");
                 *mark = index;
             }
+            Change::Raised(run, index) => {
+                let raised = self.raised.entry(run).or_default();
+                assert!(index >= *raised, "a raised fence never sinks");
+                *raised = index;
+            }
             Change::Floor(group, number) => {
                 let floor = self.floors.entry(group).or_default();
                 assert!(number >= *floor, "a floor never sinks");
@@ -96,6 +105,7 @@ impl Ledger {
             }
             Change::DropMark(run) => {
                 self.marks.remove(&run);
+                self.raised.remove(&run);
             }
             Change::DropTask(task) => {
                 self.tasks.remove(&task);
@@ -105,6 +115,9 @@ impl Ledger {
 
     pub fn mark(&self, run: &RunId) -> u64 {
         self.marks.get(run).copied().unwrap_or(0)
+    }
+    pub fn raised(&self, run: &RunId) -> u64 {
+        self.raised.get(run).copied().unwrap_or(0)
     }
     pub fn floor(&self, group: &GroupName) -> u64 {
         self.floors.get(group).copied().unwrap_or(0)

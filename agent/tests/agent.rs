@@ -164,7 +164,7 @@ async fn an_outcome_goes_to_whoever_rules_when_it_is_known() {
     let order = order("db1", "1", (1, 10), &format!("until [ -e {gate} ]; do sleep 0.05; done"), LONG);
     deposed.execute(&order).await;
     deposed.accepted(&order.task).await;
-    assert_eq!(leader.reign(2).await.open_tasks, [order.task.clone()]);
+    assert_eq!(leader.reign(2).await.open_tasks, std::slice::from_ref(&order.task));
     std::fs::write(world.path("gate"), "").expect("written");
     assert_eq!(leader.finished(&order.task).await.outcome, Outcome::Changed);
 }

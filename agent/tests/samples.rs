@@ -33,7 +33,9 @@ fn the_sample_policy_allows_an_appliances_own_things_and_nothing_beside_them() {
     for service in ["dtService", "av-manager", "diagnose"] {
         policy.check_service(service).expect("allowed");
     }
-    for path in ["release/active/conf/fdb.properties", "release/active/edb.properties", "release/active/avdb.properties"] {
+    for path in
+        ["release/active/conf/fdb.properties", "release/active/edb.properties", "release/active/avdb.properties"]
+    {
         policy.check_path(&format!("/usr/local/desktone/{path}")).expect("allowed");
     }
     policy.check_path("/usr/local/xmpms/diagnose/config/application.properties").expect("allowed");

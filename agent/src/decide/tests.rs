@@ -51,11 +51,15 @@ fn ledger() -> Ledger {
     ledger
 }
 
+fn presence(alive: bool) -> Presence {
+    if alive { Presence::Alive } else { Presence::Absent }
+}
+
 fn verdict(ledger: &Ledger, from: &str, order: &Order, alive: bool) -> String {
-    match admit(ledger, from, &host(), order, alive, Moment(7)) {
+    match admit(ledger, from, &host(), order, presence(alive), Moment(7)) {
         Admission::Run(_) => "run".into(),
-        Admission::AlreadyRunning => "already".into(),
-        Admission::ObserveFirst => "observe".into(),
+        Admission::AlreadyRunning(_) => "already".into(),
+        Admission::ObserveFirst(_) => "observe".into(),
         Admission::RepeatOutcome(_) => "repeat".into(),
         Admission::Refuse { fault, seen } => {
             assert_eq!(seen.reign(), ledger.ruler.reign);
@@ -108,7 +112,7 @@ fn a_known_task_is_never_begun_again() {
 #[test]
 fn a_higher_index_raises_the_mark_and_a_lower_reign_is_not_acknowledged() {
     let mut ledger = ledger();
-    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(3, 1), (1, 5, 20)), false, Moment(0))
+    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(3, 1), (1, 5, 20)), Presence::Absent, Moment(0))
     else {
         panic!("it is admitted")
     };
@@ -163,12 +167,56 @@ fn a_task_that_comes_again_with_a_higher_index_is_refused_after_it_was_forgotten
 #[test]
 fn an_order_of_a_new_run_ends_those_before_it() {
     let mut ledger = ledger();
-    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(4, 1), (1, 5, 20)), false, Moment(0))
+    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(4, 1), (1, 5, 20)), Presence::Absent, Moment(0))
     else {
         panic!("it is admitted")
     };
     commit(&mut ledger, changes);
     assert_eq!(verdict(&ledger, "c1", &order(task(3, 9), (1, 5, 30)), false), "BTN-0433");
+}
+
+/// A step runs two at once on a host; the second one's order must not end the first, which was admitted.
+#[test]
+fn a_queued_order_is_not_refused_for_a_later_order_of_the_same_run() {
+    let mut ledger = ledger();
+    let (first, second) = (order(task(3, 1), (1, 5, 10)), order(task(3, 2), (1, 5, 12)));
+    for order in [&first, &second] {
+        let Admission::Run(changes) = admit(&ledger, "c1", &host(), order, Presence::Absent, Moment(0)) else {
+            panic!("it is admitted")
+        };
+        commit(&mut ledger, changes);
+    }
+    assert_eq!(may_begin(&ledger, &first.task, first.fence), Ok(()));
+    assert_eq!(verdict(&ledger, "c1", &order(task(3, 3), (1, 5, 11)), false), "BTN-0435", "one that nobody knows is late");
+    let changes = raise(&ledger, "c1", &first.task.run, Fence { generation: 1, term: 5, index: 11 }).expect("raised");
+    commit(&mut ledger, changes);
+    assert_eq!(may_begin(&ledger, &first.task, first.fence).expect_err("fenced").code, "BTN-0435");
+    assert_eq!(may_begin(&ledger, &second.task, second.fence), Ok(()));
+}
+
+#[test]
+fn a_known_task_that_is_ordered_again_under_a_newer_index_goes_on_under_it() {
+    let mut ledger = ledger();
+    let first = order(task(3, 1), (1, 5, 10));
+    ledger.apply(Change::Task(first.task.clone(), Entry::Received { order: first.clone(), received: Moment(0) }));
+    commit(&mut ledger, vec![Change::Mark(first.task.run.clone(), 12), Change::Raised(first.task.run.clone(), 12)]);
+    let again = order(first.task.clone(), (1, 5, 12));
+    // What has been told to end is not taken back.
+    let ending = admit(&ledger, "c1", &host(), &again, Presence::Ending, Moment(0));
+    assert_eq!(ending, Admission::AlreadyRunning(Vec::new()));
+    let Admission::ObserveFirst(changes) = admit(&ledger, "c1", &host(), &again, Presence::Absent, Moment(0)) else {
+        panic!("it goes on")
+    };
+    commit(&mut ledger, changes);
+    let fence = ledger.tasks[&first.task].order().expect("it is open").fence;
+    assert_eq!((fence.index, may_begin(&ledger, &first.task, fence)), (12, Ok(())));
+    for (entry, expected) in [
+        (Entry::Finished { order: first.clone(), report: report() }, "repeat"),
+        (Entry::Forgotten { fence: first.fence }, "BTN-0434"),
+    ] {
+        ledger.apply(Change::Task(first.task.clone(), entry));
+        assert_eq!(verdict(&ledger, "c1", &again, false), expected);
+    }
 }
 
 /// What may happen to an agent, in any order. `term` and `index` are small so that they collide.
@@ -205,18 +253,42 @@ struct World {
     alive: Vec<TaskId>,
     begun: BTreeMap<TaskId, u32>,
     acknowledged: Option<Reign>,
+    /// The highest index seen, and what a reign or a raise said.
     marks: BTreeMap<RunId, u64>,
+    raised: BTreeMap<RunId, u64>,
+    /// The newest index under which each task was ordered and not refused.
+    wanted: BTreeMap<TaskId, u64>,
     floor: u64,
     finished_runs: BTreeMap<TaskId, bool>,
 }
 
 impl World {
+    fn lift(&mut self, run: RunId, index: u64) {
+        for marks in [&mut self.marks, &mut self.raised] {
+            let mark = marks.entry(run.clone()).or_default();
+            *mark = (*mark).max(index);
+        }
+    }
+
+    fn confirmed(&mut self, order: &Order, changes: Vec<Change>) {
+        commit(&mut self.ledger, changes);
+        let wanted = self.wanted.entry(order.task.clone()).or_default();
+        *wanted = (*wanted).max(order.fence.index);
+        let mark = self.marks.entry(order.task.run.clone()).or_default();
+        *mark = (*mark).max(order.fence.index);
+    }
+
     fn step(&mut self, event: Event) -> Result<(), TestCaseError> {
         let name = |from: u8| format!("c{from}");
         match event {
             Event::Order { from, term, index, run, step } => {
                 let order = order(task(run, step), (1, term, index));
-                match admit(&self.ledger, &name(from), &host(), &order, self.alive.contains(&order.task), Moment(0)) {
+                let alive = presence(self.alive.contains(&order.task));
+                let admission = admit(&self.ledger, &name(from), &host(), &order, alive, Moment(0));
+                if !matches!(admission, Admission::Refuse { .. }) {
+                    prop_assert_eq!(Some(order.fence.reign()), self.acknowledged, "a deposed leader was obeyed");
+                }
+                match admission {
                     Admission::Run(changes) => {
                         prop_assert_eq!(
                             Some(order.fence.reign()),
@@ -235,10 +307,17 @@ impl World {
                             .and_modify(|mark| *mark = (*mark).max(index))
                             .or_insert(index);
                         self.floor = self.floor.max(run);
+                        self.wanted.insert(order.task.clone(), index);
                         self.alive.push(order.task);
                     }
-                    Admission::ObserveFirst => self.alive.push(order.task),
-                    Admission::AlreadyRunning => prop_assert!(self.alive.contains(&order.task)),
+                    Admission::ObserveFirst(changes) => {
+                        self.confirmed(&order, changes);
+                        self.alive.push(order.task);
+                    }
+                    Admission::AlreadyRunning(changes) => {
+                        prop_assert!(self.alive.contains(&order.task));
+                        self.confirmed(&order, changes);
+                    }
                     Admission::RepeatOutcome(_) => prop_assert!(self.finished_runs.contains_key(&order.task)),
                     Admission::Refuse { .. } => {}
                 }
@@ -252,8 +331,7 @@ impl World {
                         commit(&mut self.ledger, changes);
                         self.acknowledged = Some(reign);
                         self.floor = self.floor.max(floor);
-                        let mark = self.marks.entry(run).or_default();
-                        *mark = (*mark).max(index);
+                        self.lift(run, index);
                     }
                     Err(_) => prop_assert!(self.acknowledged.is_some_and(|seen| reign <= seen)),
                 }
@@ -263,8 +341,7 @@ impl World {
                 if let Ok(changes) = raise(&self.ledger, &name(from), &run, Fence { generation: 1, term, index }) {
                     prop_assert_eq!(Some(Reign { generation: 1, term }), self.acknowledged);
                     commit(&mut self.ledger, changes);
-                    let mark = self.marks.entry(run).or_default();
-                    *mark = (*mark).max(index);
+                    self.lift(run, index);
                 }
             }
             Event::Begin { pick } => {
@@ -272,9 +349,12 @@ impl World {
                 let Some(Entry::Received { order, received }) = self.ledger.tasks.get(&task).cloned() else {
                     return Ok(());
                 };
-                if may_begin(&self.ledger, &task, order.fence).is_ok() {
-                    prop_assert!(task.run.number >= self.floor, "began in a run that is over");
-                    prop_assert!(order.fence.index >= self.marks[&task.run], "began below a raised fence");
+                let raised = self.raised.get(&task.run).copied().unwrap_or(0);
+                let good = task.run.number >= self.floor && self.wanted[&task] >= raised;
+                // Both ways: nothing begins below a raised fence or in a run that is over, and nothing else keeps an order
+                // from beginning that was admitted, least of all another order of its run.
+                prop_assert_eq!(may_begin(&self.ledger, &task, order.fence).is_ok(), good);
+                if good {
                     *self.begun.entry(task.clone()).or_default() += 1;
                     prop_assert_eq!(self.begun[&task], 1, "begun twice");
                     commit(

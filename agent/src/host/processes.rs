@@ -202,9 +202,14 @@ impl Held {
 
     /// Becomes readable when the process has ended; as a zombie already.
     pub fn exit(&self) -> io::Result<AsyncFd<OwnedFd>> {
-        // SAFETY: an owned descriptor stays open, and the same one, until it is dropped.
-        unsafe { AsyncFd::register(self.pidfd.try_clone()?) }.map_err(io::Error::from)
+        watch(self.pidfd.try_clone()?)
     }
+}
+
+/// Readable once the process of this pidfd has ended, whether or not anybody has waited for it.
+pub fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor stays open, and the same one, until it is dropped.
+    unsafe { AsyncFd::register(pidfd) }.map_err(io::Error::from)
 }
 
 /// The agent, its ancestors and pid 1.

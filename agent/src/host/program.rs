@@ -18,8 +18,14 @@ use std::{
 
 use baton_model::{action::exec::Command, outcome::Fault};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use rustix::process::{PidfdFlags, pidfd_open};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{ChildStderr, ChildStdout},
+    sync::Semaphore,
+};
 
+use super::processes;
 use crate::{action::Context, secrets::Secret};
 
 pub mod leftovers;
@@ -28,6 +34,9 @@ pub mod leftovers;
 pub const GRACE: Duration = Duration::from_secs(2);
 /// How long output is still read after the program itself has ended, while something it left behind holds the pipe.
 const DRAIN: Duration = Duration::from_millis(500);
+/// How many programs' left-behind pipes are read at once; what holds one beyond that gets SIGPIPE when it writes.
+const LEFT_BEHIND_MAX: usize = 256;
+static LEFT_BEHIND: Semaphore = Semaphore::const_new(LEFT_BEHIND_MAX);
 
 /// A program to run. Checked against the policy by the caller.
 #[derive(Debug, Clone, Default)]
@@ -133,11 +142,13 @@ impl Program {
             ))
         };
         let mut child = self.command(context).map_err(not_started)?.spawn().map_err(not_started)?;
-        let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)).expect("it was not waited for yet"));
-        leftovers::note(context, group.0);
+        let leader = child.id().and_then(|id| Pid::from_raw(id as i32)).expect("it was not waited for yet");
+        // After `child`, so that it is dropped before: while the leader is not waited for, the number is its group's.
+        let mut group = Group { leader, reaped: false };
+        leftovers::note(context, leader);
 
         let stdin = child.stdin.take();
-        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let (mut stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         let mut captured = Vec::new();
         let feed = async {
             if let (Some(mut pipe), Some(text)) = (stdin, &self.stdin) {
@@ -147,7 +158,7 @@ impl Program {
         };
         let both = async {
             let keep = if self.capture { Some(&mut captured) } else { None };
-            tokio::join!(copy(stdout, context, keep), copy(stderr, context, None), feed);
+            tokio::join!(copy(&mut stdout, context, keep), copy(&mut stderr, context, None), feed);
         };
         let mut both = Box::pin(both);
         let mut drained = false;
@@ -162,7 +173,7 @@ impl Program {
         let Some(status) = ended else {
             group.signal(Signal::TERM);
             let gone = tokio::time::timeout(GRACE, async {
-                tokio::join!(child.wait(), async {
+                tokio::join!(group.leader_ended(), async {
                     if !drained {
                         both.as_mut().await;
                         drained = true;
@@ -172,6 +183,7 @@ impl Program {
             let _ = gone.await;
             group.signal(Signal::KILL);
             let _ = child.wait().await;
+            group.reaped = true;
             let why = if context.is_overdue() { "its time was over" } else { "the task was ended" };
             return Err(ProgramError::Ended(Fault::new(
                 "BTN-0442",
@@ -179,11 +191,15 @@ impl Program {
                 "",
             )));
         };
+        group.reaped = true;
         if !drained {
             // What it left running in the background may hold the pipe for ever: that is theirs, the task is over.
-            let _ = tokio::time::timeout(DRAIN, &mut both).await;
+            drained = tokio::time::timeout(DRAIN, &mut both).await.is_ok();
         }
         drop(both);
+        if !drained {
+            drain(stdout, stderr);
+        }
         let status = status.map_err(|error| {
             ProgramError::Lost(Fault::new("BTN-0443", format!("cannot wait for {shown:?}: {error}"), ""))
         })?;
@@ -241,14 +257,52 @@ impl Program {
 }
 
 /// The program's own session. A program that ended by itself may leave a daemon in it: it is only signalled when the
-/// task is ended.
-struct Group(Pid);
+/// task is ended, or when nobody waits for the program any more.
+struct Group {
+    leader: Pid,
+    /// From here on the number may be given to another process: it is not signalled any more.
+    reaped: bool,
+}
 
 impl Group {
     fn signal(&self, signal: Signal) {
-        // ESRCH: all of it is gone already.
-        let _ = kill_process_group(self.0, signal);
+        if !self.reaped {
+            // ESRCH: all of it is gone already.
+            let _ = kill_process_group(self.leader, signal);
+        }
     }
+
+    /// Without reaping it.
+    async fn leader_ended(&self) {
+        let watched = pidfd_open(self.leader, PidfdFlags::empty()).map_err(io::Error::from).and_then(processes::watch);
+        match watched {
+            Ok(exit) => drop(exit.readable().await),
+            // It is given the whole grace then.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Reads on what a daemon that was left behind prints, and keeps nothing: a pipe that nobody reads would end it.
+fn drain(mut stdout: ChildStdout, mut stderr: ChildStderr) {
+    let Ok(place) = LEFT_BEHIND.try_acquire() else {
+        tracing::warn!("{LEFT_BEHIND_MAX} programs have left something behind that holds their output; this one is closed");
+        return;
+    };
+    tokio::spawn(async move {
+        let mut nowhere = (tokio::io::sink(), tokio::io::sink());
+        let _ = tokio::join!(
+            tokio::io::copy(&mut stdout, &mut nowhere.0),
+            tokio::io::copy(&mut stderr, &mut nowhere.1)
+        );
+        drop(place);
+    });
 }
 
 async fn copy(mut pipe: impl AsyncRead + Unpin, context: &Context, mut captured: Option<&mut Vec<u8>>) {

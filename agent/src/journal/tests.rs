@@ -28,6 +28,7 @@ fn changes() -> Vec<Change> {
     vec![
         Change::Ruler(Ruler { reign: Reign { generation: 1, term: 2 }, coordinator: "c1".into() }),
         Change::Mark(order.task.run.clone(), 3),
+        Change::Raised(order.task.run.clone(), 2),
         Change::Floor(order.task.run.group.clone(), 2),
         Change::Task(order.task.clone(), Entry::Started { order, received: Moment(1), started: Moment(2) }),
     ]
@@ -57,6 +58,7 @@ fn forgotten_tasks_and_marks_go_when_their_run_is_over() {
     assert_eq!(journal.ledger().tasks.len(), 1, "still needed against a late duplicate");
     journal.commit(vec![Change::Floor(order.task.run.group, 4)]).expect("committed");
     assert!(journal.ledger().tasks.is_empty() && journal.ledger().marks.is_empty());
+    assert!(journal.ledger().raised.is_empty());
     let before = journal.ledger().clone();
     drop(journal);
     assert_eq!(*Journal::open(&path).expect("opened again").ledger(), before);

@@ -88,7 +88,7 @@ async fn a_program_that_is_cancelled_is_ended() {
 #[tokio::test]
 async fn a_daemon_that_keeps_the_pipe_open_does_not_hold_up_the_step() {
     let trial = Trial::new();
-    let daemon = "echo $BASHPID > $0/daemon.pid; exec sleep 1000";
+    let daemon = "trap : PIPE; echo $BASHPID > $0/daemon.pid; until [ -e $0/go ]; do sleep 0.02; done; echo said && echo more && touch $0/lives; exec sleep 1000";
     let script = trial.script("start", &format!("d=${{0%/*}}; setsid bash -c '{daemon}' $d & while [ ! -s $d/daemon.pid ]; do sleep 0.01; done; echo started"));
     let context = trial.context("1", LONG);
     let begun = Instant::now();
@@ -97,9 +97,29 @@ async fn a_daemon_that_keeps_the_pipe_open_does_not_hold_up_the_step() {
     assert!(context.output().finish().0.head.contains("started"));
     let pid_file = trial.path("daemon.pid");
     assert!(alive(&pid_file));
+    // It prints after the task is over, and lives on.
+    drop(context);
+    trial.file("go", "");
+    let lives = trial.path("lives");
+    wait_for(|| lives.exists() || !alive(&pid_file)).await;
+    assert!(lives.exists() && alive(&pid_file), "it was ended for what it printed");
     let pid = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
     let seen = processes::look(pid).unwrap();
     processes::Held::hold(&seen).unwrap().unwrap().signal(rustix::process::Signal::KILL).unwrap();
+}
+
+/// A performance that is given up is dropped: nothing of it may go on.
+#[tokio::test]
+async fn a_program_that_nobody_waits_for_any_more_goes_with_all_that_it_started() {
+    let trial = Trial::new();
+    let script = trial.script("both", "d=${0%/*}; sleep 1000 & echo $! > $d/child.pid; echo $$ > $d/own.pid; wait");
+    let (own, child) = (trial.path("own.pid"), trial.path("child.pid"));
+    let (run, context) = (action("exec.run", json!({ "argv": [script] })), trial.context("1", LONG));
+    tokio::select! {
+        ended = run.act(&context) => panic!("it goes on: {ended:?}"),
+        () = wait_for(|| std::fs::read_to_string(&own).is_ok_and(|text| text.ends_with('\n'))) => {}
+    }
+    wait_for(|| !alive(&own) && !alive(&child)).await;
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ impl Edit for LineEdit {
             let replaced = [&lines[..*at].concat(), line, end, &lines[at + 1..].concat()].concat();
             return Ok(wanted(replaced, format!("replaced line {}", at + 1)));
         }
-        if !found.is_empty() || lines.iter().any(|whole| same(&whole)) {
+        if !found.is_empty() || lines.iter().any(same) {
             return Ok(wanted(bytes.to_vec(), "the line was there"));
         }
         let end: &[u8] = if lines.first().is_some_and(|first| first.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };

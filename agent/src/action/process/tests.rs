@@ -85,7 +85,8 @@ async fn perform(what: &Stop) -> Result<Stopped, Fault> {
 #[tokio::test]
 async fn a_process_that_heeds_term_is_ended_and_then_observed_as_gone() {
     let mut bench = Bench::new();
-    let path = bench.script("worker", "touch $0.up; sleep 1000 & wait");
+    // One process: a child of the shell would be a worker too, until it has become something else.
+    let path = bench.script("worker", "touch $0.up; exec -a $0 sleep 1000");
     let up = path.with_file_name("worker.up");
     let child = Command::new(&path).spawn().unwrap();
     let pid = child.id() as i32;
