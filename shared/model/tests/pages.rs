@@ -19,7 +19,9 @@ fn the_examples_of_the_language_are_taken_together() {
     let page = page("runbooks.md");
     let files: Vec<(String, String)> = examples(&page)
         .into_iter()
-        .map(|text| (if text.starts_with("group:") { "group.yaml" } else { "switchover.yaml" }.to_owned(), text.to_owned()))
+        .map(|text| {
+            (if text.starts_with("group:") { "group.yaml" } else { "switchover.yaml" }.to_owned(), text.to_owned())
+        })
         .collect();
     assert_eq!(files.len(), 2, "examples");
     let faults: String = check::check_files(&files).iter().map(|fault| format!("{fault}\n")).collect();
@@ -56,4 +58,30 @@ fn no_action_is_described_that_does_not_exist() {
     let unknown: Vec<&str> =
         page.lines().filter_map(|line| line.strip_prefix("### ")).filter(|name| !names.contains(name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Every `name` of the steps of a shipped runbook.
+fn step_names(runbook: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/runbooks/horizon-daas").join(runbook);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().filter_map(|line| line.strip_prefix("  - name: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_of_horizon_daas_names_every_step_of_its_runbooks_and_no_other() {
+    // A step is named as in: `rejoin` "Drop the old replication schema".
+    let page = page("products/horizon-daas.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    for runbook in ["enable-writes", "promote-provider", "promote-tenant", "rejoin", "switchover"] {
+        let names = step_names(&format!("{runbook}.yaml"));
+        assert!(names.len() > 8, "{runbook}: {names:?}");
+        let told: Vec<&str> = page
+            .split(&format!("`{runbook}` \""))
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap_or_default())
+            .collect();
+        let left_out: Vec<&String> = names.iter().filter(|name| !told.contains(&name.as_str())).collect();
+        assert!(left_out.is_empty(), "{runbook}: not on the page: {left_out:?}");
+        let unknown: Vec<&&str> = told.iter().filter(|told| !names.iter().any(|name| name == *told)).collect();
+        assert!(unknown.is_empty(), "{runbook} has no steps {unknown:?}");
+    }
 }
