@@ -6,7 +6,7 @@ use baton_model::{
     action::{self, Action},
     expression::{Expression, ExpressionError, Scope, render},
     group::Group,
-    ids::{HostName, MemberName, StepId},
+    ids::{ComponentName, HostName, MemberName, StepId},
     outcome::Fault,
     plan::{Condition, Kind, Stage, Step, Task, Work},
     runbook::{ActionDefinition, Block, Runbook, Selector, StepDefinition, WorkDefinition},
@@ -299,7 +299,7 @@ impl Binding<'_> {
 /// Names turns by their items where these are distinct plain names, else by number: a step's id is unique in its plan.
 fn labels(items: &[Value]) -> Vec<String> {
     let names: BTreeSet<&str> =
-        items.iter().filter_map(Value::as_str).filter(|item| HostName::new(*item).is_ok()).collect();
+        items.iter().filter_map(Value::as_str).filter(|item| ComponentName::new(*item).is_ok()).collect();
     if names.len() == items.len() {
         return items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
     }
