@@ -39,7 +39,7 @@ pub fn read(files: &[Source]) -> Result<Vec<(Group, Definition)>, Vec<Diagnostic
                     file: file.path.clone(),
                     line: 1,
                     column: 1,
-                    code: "BTN-0098".into(),
+                    code: "BTN-0098",
                     message: format!("runbook {name} is {path:?}, which was not sent"),
                     remedy: format!("send {wanted} together with the group"),
                 }),

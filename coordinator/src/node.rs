@@ -31,6 +31,8 @@ use crate::{
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How often the identity's files are looked at for a renewal.
 const RELOAD_EVERY: Duration = Duration::from_secs(10);
+/// How long connections may take to end after their sessions were ended.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the world gives: injected, so that the same node runs in a simulation.
 pub struct World<L: Listen> {
@@ -113,7 +115,9 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     tokio::spawn(world.tls.clone().watch(RELOAD_EVERY, background.clone()));
 
     let accept = AcceptOptions::default();
-    let incoming = Incoming::start(world.listener, world.tls, accept.clone(), stop.clone());
+    // Not `stop`: a server whose callers end looks at nothing else any more, and the log would never be shut down.
+    let closed = CancellationToken::new();
+    let incoming = Incoming::start(world.listener, world.tls, accept.clone(), closed.clone());
     if let Some(address) = incoming.local_addr() {
         tracing::info!(%address, name, "listening");
     }
@@ -140,15 +144,23 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
         .add_service(health)
         .add_service(reflection);
     let closing = {
-        let (log, sessions, stop) = (log.clone(), sessions.clone(), stop.clone());
+        let (log, sessions, stop, closed) = (log.clone(), sessions.clone(), stop.clone(), closed.clone());
         async move {
             stop.cancelled().await;
             // Leadership first, so that another coordinator is in charge before the agents leave this one.
             log.shutdown().await;
             sessions.end_all();
+            closed.cancel();
         }
     };
-    server.serve_with_incoming_shutdown(incoming, closing).await.context("serve")?;
+    tokio::select! {
+        served = server.serve_with_incoming_shutdown(incoming, closing) => served.context("serve")?,
+        // A session that was opened meanwhile, a client that reads nothing: the log is closed, nothing is lost.
+        () = async {
+            closed.cancelled().await;
+            tokio::time::sleep(CLOSE_PATIENCE).await;
+        } => tracing::info!("connections that did not end are cut"),
+    }
     background.cancel();
     let _ = dispatching.await;
     Ok(())

@@ -553,7 +553,8 @@ fn warnings(plan: &Plan, observations: &[ObservedTask]) -> Vec<String> {
             Some(baton_model::plan::Unreachable::Skip) if fault.code == "BTN-0140" => "would be skipped",
             _ => "would not succeed now",
         };
-        warnings.push(format!("step {} \"{name}\" {what} on {}: {fault}", observed.step, observed.host));
+        // The fault itself stands with its step; here its code is enough to find it.
+        warnings.push(format!("step {} \"{name}\" {what} on {} ({})", observed.step, observed.host, fault.code));
     }
     warnings
 }

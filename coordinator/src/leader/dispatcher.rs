@@ -55,12 +55,20 @@ pub struct Dispatcher {
 struct ReignState {
     reign: Reign,
     announced: HashMap<HostName, Announced>,
-    sent: HashMap<TaskId, SessionId>,
+    /// What a host's present session has been sent. Dropped with the session: then it is due again.
+    sent: HashMap<HostName, Sent>,
+    /// A session may have come that has not heard of this reign.
+    unannounced: bool,
     raised: HashSet<(SessionId, String, u64)>,
     /// Commands of ours that are on their way, so that they are not proposed twice.
     proposed: HashSet<TaskId>,
     /// Since when a host with a skippable order has had no session.
     absent: HashMap<HostName, Moment>,
+}
+
+struct Sent {
+    session: SessionId,
+    tasks: HashSet<TaskId>,
 }
 
 struct Announced {
@@ -102,7 +110,11 @@ impl Dispatcher {
                         reign.proposed.remove(&task);
                     }
                 }
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait) => {
+                    if let Some(reign) = &mut self.reign {
+                        reign.unannounced = true;
+                    }
+                }
             }
             while let Ok(event) = self.events.try_recv() {
                 self.take(event);
@@ -122,10 +134,17 @@ impl Dispatcher {
         let Some(reign) = &mut self.reign else { return };
         match event {
             // `turn` announces the reign to it.
-            Event::Opened { host, .. } => {
+            Event::Opened { host, session } => {
+                reign.unannounced = true;
+                if reign.sent.get(&host).is_some_and(|sent| sent.session != session) {
+                    reign.sent.remove(&host);
+                }
                 reign.absent.remove(&host);
             }
             Event::Closed { host, session } => {
+                if reign.sent.get(&host).is_some_and(|sent| sent.session == session) {
+                    reign.sent.remove(&host);
+                }
                 if reign.announced.get(&host).is_some_and(|announced| announced.session == session) {
                     reign.announced.remove(&host);
                 }
@@ -174,6 +193,7 @@ impl Dispatcher {
                 reign,
                 announced: HashMap::new(),
                 sent: HashMap::new(),
+                unannounced: true,
                 raised: HashSet::new(),
                 proposed: HashSet::new(),
                 absent: HashMap::new(),
@@ -183,7 +203,7 @@ impl Dispatcher {
         let Some(state) = &self.reign else { return LOOK_AGAIN };
         let duties = self.log.with(|replica| {
             due::due_except(&replica.state, now, |task| {
-                state.sent.get(task).is_some_and(|session| self.sessions.session_of(&task.host) == Some(*session))
+                state.sent.get(&task.host).is_some_and(|sent| sent.tasks.contains(task))
             })
         });
         let wake = duties.wake;
@@ -198,6 +218,9 @@ impl Dispatcher {
     /// "I lead", to every session that has not heard it in this reign.
     fn announce(&mut self) {
         let Some(state) = &mut self.reign else { return };
+        if !std::mem::take(&mut state.unannounced) {
+            return;
+        }
         for (host, session) in self.sessions.all() {
             if state.announced.get(&host).is_some_and(|announced| announced.session == session) {
                 continue;
@@ -278,7 +301,11 @@ impl Dispatcher {
             });
             tracing::info!(task = %order.task, %fence, "ordered");
             if self.sessions.send(&host, session, to_agent::Message::Execute(message)) {
-                state.sent.insert(order.task, session);
+                let sent = state.sent.entry(host).or_insert_with(|| Sent { session, tasks: HashSet::new() });
+                if sent.session != session {
+                    *sent = Sent { session, tasks: HashSet::new() };
+                }
+                sent.tasks.insert(order.task);
             }
         }
         absent

@@ -125,7 +125,11 @@ async fn horizon_daas(options: &Options) -> Result<bool> {
         Installation::build(&folder.path, programs, helper, binaries, size, |line| eprintln!("          {line}"))
             .await?;
     let show = if options.json { Show::Quiet } else { Show::Live };
-    let told = story::horizon::tell(&mut installation, &mut teller, show).await;
+    // Ctrl-C must not leave the world behind.
+    let told = tokio::select! {
+        told = story::horizon::tell(&mut installation, &mut teller, show) => told,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; the world is taken down"),
+    };
     if let Err(error) = &told {
         teller.check("the story was told to the end", false, format!("{error:#}"));
     }
