@@ -85,3 +85,33 @@ fn the_page_of_horizon_daas_names_every_step_of_its_runbooks_and_no_other() {
         assert!(unknown.is_empty(), "{runbook} has no steps {unknown:?}");
     }
 }
+
+/// The sources of functions: every `fn NAME` of the tree.
+fn functions(directory: &Path, found: &mut String) {
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            functions(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&fs::read_to_string(&path).expect("a source file is text"));
+        }
+    }
+}
+
+#[test]
+fn the_tests_that_the_architecture_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    // A test's name is a sentence: at least three words.
+    let sentence = |name: &&str| {
+        name.matches('_').count() > 2 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
+    };
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(sentence).collect();
+    assert!(named.len() > 20, "{named:?}");
+    let mut sources = String::new();
+    for part in ["shared", "coordinator", "agent", "cli", "tests"] {
+        functions(&root.join(part), &mut sources);
+    }
+    let missing: Vec<&&str> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names tests that do not exist: {missing:?}");
+}
