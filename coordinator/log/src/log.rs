@@ -78,6 +78,7 @@ impl<A: Application, R: AsyncRuntime> Log<A, R> {
     ) -> Result<Self, Error> {
         let config = Arc::new(options.raft_config()?);
         let store = LogStore::open(storage)?;
+        store.claim(&options.cluster, options.node_id)?;
         let machine = Machine::new(application, store.clone());
         let applied_term = machine.applied_term();
         let network = Peers::new(Arc::new(peers), &options);

@@ -39,6 +39,7 @@ const PURGED: &str = "purged";
 const COMMITTED: &str = "committed";
 const SNAPSHOT: &str = "snapshot";
 const FORMAT: &str = "format";
+const OWNER: &str = "owner";
 
 /// The version of everything in the file.
 const FORMAT_VERSION: u32 = 1;
@@ -105,6 +106,31 @@ impl LogStore {
             Queue::Thread(sender)
         };
         Ok(Self { medium, queue })
+    }
+
+    /// Makes a new log this node's, for ever. An error where it is another's: a node that took over another's disk would
+    /// take that one's votes and acknowledgements for its own.
+    pub(crate) fn claim(&self, cluster: &str, node_id: u64) -> Result<(), Error> {
+        let guard = self.medium.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or_else(|| failed(stopped()))?;
+        let transaction = database.begin_write().map_err(failed)?;
+        {
+            let mut facts = transaction.open_table(FACTS).map_err(failed)?;
+            let mine = (cluster.to_owned(), node_id);
+            match fact::<(String, u64)>(&facts, OWNER)? {
+                Some(owner) if owner == mine => return Ok(()),
+                Some((cluster_then, node_then)) => {
+                    return Err(Error::Storage(format!(
+                        "it belongs to node {node_then} of {cluster_then:?}, and this is node {node_id} of {cluster:?}; \
+                         give each node the data folder that it has always had"
+                    )));
+                }
+                None => {
+                    facts.insert(OWNER, encode(&mine).as_slice()).map_err(failed)?;
+                }
+            }
+        }
+        transaction.commit().map_err(failed)
     }
 
     /// Writes what is queued and lets go of the file. Everything afterwards fails.

@@ -71,3 +71,16 @@ async fn an_application_that_panics_stops_the_node() {
     let answer = log.propose(b"panic".to_vec(), Duration::from_secs(5)).await;
     stops(&log, answer).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anothers_disk_is_refused() {
+    let disk = Disk::default();
+    lonely(&disk).await.shutdown().await;
+    let nobody = |_: u64, node: &Node| Err(format!("{node} is not there"));
+    let other = |options| Log::open(options, Storage::backend(disk.open()), Fragile, nobody);
+    let refused = other(Options::new(2, "c2")).await.err().expect("refused").to_string();
+    assert!(refused.contains("node 1") && refused.contains("node 2"), "{refused}");
+    let refused = other(Options { cluster: "other".to_owned(), ..Options::new(1, "c1") }).await.err().expect("refused");
+    assert!(refused.to_string().contains("\"baton\""), "{refused}");
+    other(Options::new(1, "c1")).await.expect("its own").shutdown().await;
+}
