@@ -72,7 +72,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let policy = Policy::load(&configuration.policy)?;
     let material = ReloadableTls::load(&configuration.identity)?;
     let Identity::Agent { host } = material.identity() else {
-        bail!("the certificate in {} is of {}, and not of an agent", configuration.identity.display(), material.identity());
+        bail!(
+            "the certificate in {} is of {}, and not of an agent",
+            configuration.identity.display(),
+            material.identity()
+        );
     };
     let host_name = HostName::new(host.as_str()).context("use the certificate's name")?;
     if arguments.check_config {
@@ -85,7 +89,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     directory.recursive(true).mode(0o700);
     let state = &configuration.state;
     directory.create(state).with_context(|| format!("make the state directory {}", state.display()))?;
-    let journal = Journal::open(&state.join("journal.redb")).context("open the journal")?;
+    let journal = state.join("journal.redb");
+    let journal = Journal::open(&journal).with_context(|| format!("open the journal {}", journal.display()))?;
 
     let stop = CancellationToken::new();
     let policy = Arc::new(ArcSwap::from_pointee(policy));
