@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What a program of the tests does: it says that it has begun, waits until it may go on, and has its effect. One line a
 /// performance, so that a second one shows. It ends by itself when the world is gone.
-const GATE: &str = r#"cd "$1" || exit 9
+const WORKER: &str = r#"cd "$1" || exit 9
 echo "$$" >> "begun.$2"
 while [ ! -e "go.$2" ]; do
   [ -d "$1" ] || exit 9
@@ -31,6 +31,8 @@ while [ ! -e "go.$2" ]; do
 done
 echo "$2" >> "effect.$2"
 "#;
+/// The kernel ends what an agent has started when the agent is killed, and not what that has started: this one lives on.
+const GATE: &str = "/bin/sh \"$1/worker.sh\" \"$1\" \"$2\"\nexit $?\n";
 
 /// See the module. Dropped, everything that it started is ended.
 pub struct World {
@@ -80,6 +82,7 @@ impl World {
         let mut world = Self { cluster, registry, _network: network, directory };
         fs::create_dir(world.files()).expect("a folder");
         world.write("gate.sh", GATE);
+        world.write("worker.sh", WORKER);
         let agent = AgentSetting {
             policy: format!(
                 "programs = ['/bin/sh']\npaths = ['{}/**']\nsecrets = ['*']\n",

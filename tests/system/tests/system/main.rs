@@ -1,0 +1,11 @@
+//! Real coordinators, agents and the `baton` command as processes: what an installation must keep, told as stories.
+
+mod crashes;
+mod damage;
+mod first_step;
+mod handover;
+mod misuse;
+mod moved_plans;
+mod secrets;
+mod stale_orders;
+mod words;
