@@ -22,7 +22,8 @@ pub(super) fn report(state: &mut State, context: &Context<'_>, id: &TaskId, repo
     within_bounds(report)?;
     with_run(state, &id.run, |state, run| {
         let over = run.phase.is_over();
-        let Some(task) = run.task_mut(id) else { return Ok(Answer::Already) };
+        let Some((position, task)) = run.task_at_mut(id) else { return Ok(Answer::Already) };
+        let was_due = matches!(task.status, TaskStatus::Due { .. });
         if over || task.attempt != id.attempt {
             return Ok(Answer::Already);
         }
@@ -53,6 +54,13 @@ pub(super) fn report(state: &mut State, context: &Context<'_>, id: &TaskId, repo
         if !report.outcome.is_success() {
             let why = report.fault.as_ref().map_or_else(|| report.summary.clone(), ToString::to_string);
             run.note(context.author, format!("{id} {}: {why}", report.outcome.as_str()));
+        }
+        if was_due && report.outcome.is_success() && progress::others_are_awaited(run, &id.step, position) {
+            debug_assert!(
+                progress::is_at_rest(state, run, context.author, context.index),
+                "{id}: something did follow"
+            );
+            return Ok(Answer::Done);
         }
         progress::advance(state, run, context.author, context.index);
         Ok(Answer::Done)

@@ -234,11 +234,19 @@ impl Run {
     }
 
     pub fn task(&self, id: &TaskId) -> Option<&TaskState> {
-        self.steps.get(&id.step)?.tasks.iter().find(|task| task.host == id.host)
+        let tasks = &self.steps.get(&id.step)?.tasks;
+        tasks.get(position_of(tasks, &id.host)?)
     }
 
     pub fn task_mut(&mut self, id: &TaskId) -> Option<&mut TaskState> {
-        self.steps.get_mut(&id.step)?.tasks.iter_mut().find(|task| task.host == id.host)
+        self.task_at_mut(id).map(|(_, task)| task)
+    }
+
+    /// A task and its place among its step's.
+    pub fn task_at_mut(&mut self, id: &TaskId) -> Option<(usize, &mut TaskState)> {
+        let tasks = &mut self.steps.get_mut(&id.step)?.tasks;
+        let position = position_of(tasks, &id.host)?;
+        tasks.get_mut(position).map(|task| (position, task))
     }
 
     /// The steps at work: the current stage's, or the undo step.
@@ -299,6 +307,12 @@ impl StepState {
             Verdict::Done { .. } | Verdict::Skipped { .. } => true,
         }
     }
+}
+
+/// Where the task of a host is. Most plans list their hosts in order; those that do not are searched from the front.
+fn position_of(tasks: &[TaskState], host: &HostName) -> Option<usize> {
+    let guess = tasks.binary_search_by(|task| task.host.cmp(host)).ok();
+    guess.or_else(|| tasks.iter().position(|task| task.host == *host))
 }
 
 /// Undo steps are named after what they undo: `4/undo`, and `4.1/undo` for a second undo action.
