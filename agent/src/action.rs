@@ -104,6 +104,7 @@ pub fn bind(action: &Action) -> Result<Box<dyn Perform>, Fault> {
         Action::SlonyEvidence(params) => Ok(Box::new(params.clone())),
         Action::SlonyAdvanceSequences(params) => Ok(Box::new(params.clone())),
         Action::SlonyDrop(params) => Ok(Box::new(params.clone())),
+        Action::SlonyCopy(params) => Ok(Box::new(params.clone())),
         Action::SlonyStart(params) => Ok(Box::new(params.clone())),
         Action::SlonyStop(params) => Ok(Box::new(params.clone())),
         Action::SlonyInit(params) => Ok(Box::new(params.clone())),

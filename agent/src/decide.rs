@@ -109,10 +109,12 @@ fn confirm(ledger: &Ledger, entry: &Entry, order: &Order) -> Vec<Change> {
     let (Entry::Received { order: known, .. } | Entry::Started { order: known, .. }) = &mut entry else {
         return Vec::new();
     };
-    if order.fence <= known.fence {
+    // A newer reign does not make an older index of it: that would take back what was confirmed before.
+    let fence = Fence { index: order.fence.index.max(known.fence.index), ..order.fence };
+    if fence <= known.fence {
         return Vec::new();
     }
-    known.fence = order.fence;
+    known.fence = fence;
     let mut changes = vec![Change::Task(task.clone(), entry)];
     if order.fence.index > ledger.mark(&task.run) {
         changes.push(Change::Mark(task.run.clone(), order.fence.index));

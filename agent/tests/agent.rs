@@ -1,117 +1,27 @@
 //! A real `baton-agent` process against coordinators on loopback: real TLS, real gRPC, real programs, SIGKILL.
 
+#[allow(dead_code, reason = "each file of tests uses a part")]
+#[path = "support/coordinator.rs"]
 mod support;
 
 use std::{
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use baton_model::{
     outcome::{Observation, Outcome},
     time::Span,
 };
-use baton_platform::{
-    ca::{CertificateAuthority, IssueOptions},
-    clock::SystemClock,
-};
+use baton_platform::{ca::IssueOptions, clock::SystemClock};
 use baton_proto::v1::{self as pb, from_agent::Message as Up, to_agent::Message as Down};
 use baton_wire::agent as wire;
-use support::{Coordinator, PATIENCE, Peer, agent_identity, authority, exec, order};
+use support::{
+    Coordinator, exec, order,
+    world::{World, ready, until},
+};
 
 const LONG: Span = Span::from_secs(60);
-
-struct World {
-    directory: tempfile::TempDir,
-    authority: CertificateAuthority,
-    agent: Option<Child>,
-}
-
-impl World {
-    fn new() -> Self {
-        baton_platform::tls::install_crypto_provider();
-        let directory = tempfile::tempdir().expect("a directory");
-        let authority = authority(directory.path());
-        Self { directory, authority, agent: None }
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-    async fn coordinator(&self, name: &str) -> Coordinator {
-        Coordinator::start(&self.authority, self.directory.path(), name).await
-    }
-    fn start(&mut self, coordinators: &[&Coordinator]) {
-        let identity = agent_identity_once(&self.authority, self.directory.path());
-        let policy = self.path("policy.toml");
-        let root = self.directory.path().canonicalize().expect("real");
-        std::fs::write(
-            &policy,
-            format!("programs = ['/bin/sh']\npaths = ['{}/**']\nsecrets = ['fdb']\n", root.display()),
-        )
-        .expect("written");
-        let addresses: Vec<String> = coordinators.iter().map(|c| format!("{:?}", c.address.to_string())).collect();
-        let config = format!(
-            "identity = {identity:?}\ncoordinators = [{}]\nstate = {:?}\npolicy = {policy:?}\n[secrets]\ndirectory = {:?}\n",
-            addresses.join(", "),
-            self.path("state"),
-            self.path("secrets"),
-        );
-        std::fs::write(self.path("agent.toml"), config).expect("written");
-        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.path("log")).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_baton-agent"))
-            .arg("--config")
-            .arg(self.path("agent.toml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("started");
-        self.agent = Some(child);
-    }
-    fn kill(&mut self) {
-        let mut child = self.agent.take().expect("it runs");
-        child.kill().expect("killed");
-        child.wait().expect("gone");
-    }
-    fn lines(&self, name: &str) -> usize {
-        std::fs::read_to_string(self.path(name)).unwrap_or_default().lines().count()
-    }
-    fn shown(&self, name: &str) -> String {
-        self.path(name).canonicalize().unwrap_or_else(|_| self.path(name)).display().to_string()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.agent.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
-        }
-    }
-}
-
-fn agent_identity_once(authority: &CertificateAuthority, directory: &Path) -> PathBuf {
-    let place = directory.join("agent-db1");
-    if place.exists() { place } else { agent_identity(authority, directory, "db1") }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "{what} did not come true");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-async fn ready(world: &mut World, coordinator: &mut Coordinator, term: u64) -> Peer {
-    world.start(&[coordinator]);
-    let mut peer = coordinator.peer().await;
-    peer.reign(term).await;
-    peer
-}
 
 #[tokio::test]
 async fn an_order_is_performed_once_however_often_it_comes() {

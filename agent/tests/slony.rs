@@ -132,7 +132,13 @@ async fn forced_failover_keeps_the_evidence_and_lists_exactly_what_was_lost() {
     assert_eq!(last, after, "moved once");
 
     world.refused("slony.init", json!({ "origin": b.server(), "primary": "A" }), "BTN-0740").await;
+    let baton = async || {
+        let row = b.client("fdb").await.query_one("SELECT to_regnamespace('baton') IS NOT NULL", &[]).await;
+        row.expect("a row").get::<_, bool>(0)
+    };
+    assert!(baton().await, "the record of the move");
     world.changes("slony.init", json!({ "origin": b.server(), "primary": "B" })).await;
+    assert!(!baton().await, "a new life: nothing of ours is left that a judge could find");
     world.act("slony.origin", json!({ "server": b.server(), "local_id": 1 })).await.expect("B is node 1");
     world.act("slony.verify", json!({ "origin": b.server() })).await.expect("the origin's side is proven");
     for database in DATABASES {
@@ -155,7 +161,7 @@ async fn forced_failover_keeps_the_evidence_and_lists_exactly_what_was_lost() {
     let lost = json!({ "server": a.server(), "evidence": evidence });
     world.refused("slony.lost_rows", lost.clone(), "BTN-0782").await;
     world.stop_slons(a).await;
-    let told = world.act("slony.lost_rows", lost).await.expect("the list").data;
+    let told = world.act("slony.lost_rows", lost.clone()).await.expect("the list").data;
     for (database, ledger) in DATABASES.iter().zip(&ledgers) {
         let survived = ids(b, database).await;
         let expected: BTreeSet<i64> = ledger.difference(&survived).copied().collect();
@@ -177,6 +183,24 @@ async fn forced_failover_keeps_the_evidence_and_lists_exactly_what_was_lost() {
     world.refused("slony.drop", json!({ "server": a.server(), "evidence": evidence }), "BTN-0748").await;
     world.changes("slony.drop", json!({ "server": a.server(), "evidence": told })).await;
 
+    // A rejoin that is tried again, from its first step: after its drop, and after its join.
+    let listed = world.task_file("lost-rows-fdb.sql");
+    world.forget_task();
+    let again = world.act("slony.lost_rows", lost.clone()).await.expect("listed before");
+    assert_eq!(again.data, told);
+    assert!(again.summary.contains("listed before"), "{}", again.summary);
+    assert_eq!(world.task_file("lost-rows-fdb.sql"), listed);
+    world.unchanged("slony.drop", json!({ "server": a.server(), "evidence": told })).await;
+    world.changes("slony.join", join.clone()).await;
+    let again = world.act("slony.lost_rows", lost.clone()).await.expect("listed before").data;
+    assert_eq!(again["rows"], told["rows"]);
+    world.refused("slony.drop", json!({ "server": a.server(), "evidence": told }), "BTN-0748").await;
+    world.changes("slony.drop", json!({ "server": a.server(), "evidence": again })).await;
+    // Evidence of something else has no list, and then nobody can tell.
+    let mut foreign = evidence.clone();
+    foreign["fdb"]["applied"]["seqno"] = json!(1);
+    world.refused("slony.lost_rows", json!({ "server": a.server(), "evidence": foreign }), "BTN-0783").await;
+
     world.changes("slony.join", join.clone()).await;
     let turned = json!({ "origin": a.server(), "subscriber": b.server(), "primary": "B" });
     world.refused("slony.subscribe", turned, "BTN-0740").await;
@@ -195,6 +219,45 @@ async fn forced_failover_keeps_the_evidence_and_lists_exactly_what_was_lost() {
         b.client(database).await.batch_execute(&sql).await.expect("the file is valid, and every key is free");
         assert!(ledger.is_subset(&ids(b, database).await), "nothing is lost any more");
     }
+}
+
+/// The vendor's "if the database on the primary appliance is still accessible": the copy takes everything but the replication.
+#[tokio::test(flavor = "multi_thread")]
+async fn databases_that_can_still_be_read_are_copied_without_the_replication() {
+    let world = World::replicated().await;
+    let (a, b) = (&world.a, &world.b);
+    let copy = json!({ "from": a.server(), "to": b.server() });
+    world.refused("slony.copy", copy.clone(), "BTN-0786").await;
+    world.stop_slons(a).await;
+    world.stop_slons(b).await;
+    // More than replication would bring: a keyless table, and rows after the last SYNC.
+    for database in DATABASES {
+        let sql = "INSERT INTO session (note) SELECT 'late ' || n FROM generate_series(1, 500) n;
+                   INSERT INTO keyless VALUES ('x'), (NULL); UPDATE appliance SET capabilities = 7 WHERE name = 'B'";
+        a.client(database).await.batch_execute(sql).await.expect("written");
+    }
+    world.changes("slony.drop", json!({ "server": b.server() })).await;
+    let copied = world.changes("slony.copy", copy.clone()).await;
+    assert_eq!(copied.data["fdb"]["sha256"].as_str().map(str::len), Some(64), "{copied:?}");
+    for database in DATABASES {
+        assert_eq!(ids(a, database).await, ids(b, database).await);
+        let client = b.client(database).await;
+        let sql =
+            "SELECT to_regnamespace('_slony') IS NULL, (SELECT count(*) FROM pg_trigger WHERE tgname LIKE '\\_slony%'),
+            (SELECT count(*) FROM keyless)";
+        let row = client.query_one(sql, &[]).await.expect("a row");
+        assert_eq!((row.get(0), row.get(1), row.get(2)), (true, 0i64, 2i64), "{database}");
+        client
+            .execute("INSERT INTO session (note) VALUES ('on B')", &[])
+            .await
+            .expect("B takes writes, with a free key");
+    }
+    let seen = world.observe("slony.copy", copy.clone()).await;
+    assert!(format!("{seen:?}").contains("session has 501 rows instead of 500"), "{seen:?}");
+    a.kill();
+    let seen = world.observe("slony.copy", copy.clone()).await;
+    assert!(matches!(seen, Ok(baton_model::outcome::Observation::CannotTell { .. })), "{seen:?}");
+    world.refused("slony.copy", copy, "BTN-0710").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

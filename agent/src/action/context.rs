@@ -86,6 +86,10 @@ impl Context {
     pub fn run_directory(&self) -> Option<&Path> {
         self.options.run_directory.as_deref()
     }
+    /// Shared by all runs of the group on this host, and not pruned with them; none in a dry run.
+    pub fn group_directory(&self) -> Option<&Path> {
+        self.options.run_directory.as_deref().and_then(Path::parent)
+    }
     pub fn policy(&self) -> &Policy {
         &self.options.policy
     }

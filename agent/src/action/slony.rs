@@ -15,6 +15,7 @@ use crate::action::{Context, Effect, Failure, Perform, sql::fault};
 mod advance;
 mod canary;
 mod catch_up;
+mod copy;
 mod daemon;
 mod evidence;
 mod failover;

@@ -139,6 +139,17 @@ impl Perform for Exec {
         }
         let session = open(&self.connection, context).await?;
         let lock_timeout = lock_timeout(self.lock_timeout);
+        if let Some(unless) = &self.unless {
+            // An agent that was killed may have left its COMMIT on the way: its session holds this lock until it is over, and
+            // only then does the condition say whether it came through.
+            let milliseconds = self.lock_timeout.as_millis();
+            session.batch(&format!("SET lock_timeout = '{milliseconds}ms'")).await.map_err(|error| fault(&error))?;
+            session.rows("SELECT pg_advisory_lock($1)", &[&self.lock()]).await.map_err(|error| fault(&error))?;
+            if truth(&session, unless).await? {
+                let summary = format!("{}: already so: {}", session.label(), unless.sql);
+                return Ok(Effect { summary, data: Value::Null, changed: Some(false) });
+            }
+        }
         session.batch(&format!("BEGIN; {lock_timeout}")).await.map_err(|error| fault(&error))?;
         // An error from here to the COMMIT drops the session, and with it the transaction.
         let mut affected = Vec::with_capacity(self.statements.len());
@@ -173,8 +184,21 @@ impl Perform for Exec {
         })
     }
 
+    /// With a condition, "differs" means that its transaction has not happened.
     fn repeatable(&self) -> bool {
-        self.repeatable
+        self.repeatable || self.unless.is_some()
+    }
+}
+
+trait Lock {
+    fn lock(&self) -> i64;
+}
+
+impl Lock for Exec {
+    /// A number for these very statements.
+    fn lock(&self) -> i64 {
+        let digest = baton_model::digest::Digest::of(&(&self.statements, &self.unless)).0;
+        i64::from_str_radix(&digest[..15], 16).expect("a digest is hexadecimal, and 60 bits fit")
     }
 }
 

@@ -112,7 +112,8 @@ fn a_known_task_is_never_begun_again() {
 #[test]
 fn a_higher_index_raises_the_mark_and_a_lower_reign_is_not_acknowledged() {
     let mut ledger = ledger();
-    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(3, 1), (1, 5, 20)), Presence::Absent, Moment(0))
+    let Admission::Run(changes) =
+        admit(&ledger, "c1", &host(), &order(task(3, 1), (1, 5, 20)), Presence::Absent, Moment(0))
     else {
         panic!("it is admitted")
     };
@@ -167,7 +168,8 @@ fn a_task_that_comes_again_with_a_higher_index_is_refused_after_it_was_forgotten
 #[test]
 fn an_order_of_a_new_run_ends_those_before_it() {
     let mut ledger = ledger();
-    let Admission::Run(changes) = admit(&ledger, "c1", &host(), &order(task(4, 1), (1, 5, 20)), Presence::Absent, Moment(0))
+    let Admission::Run(changes) =
+        admit(&ledger, "c1", &host(), &order(task(4, 1), (1, 5, 20)), Presence::Absent, Moment(0))
     else {
         panic!("it is admitted")
     };
@@ -187,7 +189,11 @@ fn a_queued_order_is_not_refused_for_a_later_order_of_the_same_run() {
         commit(&mut ledger, changes);
     }
     assert_eq!(may_begin(&ledger, &first.task, first.fence), Ok(()));
-    assert_eq!(verdict(&ledger, "c1", &order(task(3, 3), (1, 5, 11)), false), "BTN-0435", "one that nobody knows is late");
+    assert_eq!(
+        verdict(&ledger, "c1", &order(task(3, 3), (1, 5, 11)), false),
+        "BTN-0435",
+        "one that nobody knows is late"
+    );
     let changes = raise(&ledger, "c1", &first.task.run, Fence { generation: 1, term: 5, index: 11 }).expect("raised");
     commit(&mut ledger, changes);
     assert_eq!(may_begin(&ledger, &first.task, first.fence).expect_err("fenced").code, "BTN-0435");

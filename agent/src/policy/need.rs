@@ -77,6 +77,7 @@ pub fn needs(action: &Action) -> Vec<Need> {
         Action::SlonyEvidence(p) => list.servers(&[Some(&p.server)], &p.databases),
         Action::SlonyAdvanceSequences(p) => list.servers(&[Some(&p.server)], &p.databases),
         Action::SlonyDrop(p) => list.servers(&[Some(&p.server)], &p.databases),
+        Action::SlonyCopy(p) => list.servers(&[Some(&p.from), Some(&p.to)], &p.databases),
         Action::SlonyStart(p) => {
             list.servers(&[Some(&p.server)], &p.databases);
             p.scripts.values().for_each(|script| list.0.push(Need::Program(script.clone())));

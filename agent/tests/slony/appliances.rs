@@ -249,7 +249,7 @@ impl World {
         Context::new(ContextOptions {
             task: None,
             directory: Some(directory),
-            run_directory: None,
+            run_directory: Some(self.home.path().join("runs/g/1")),
             policy: Arc::new(policy),
             secrets: Arc::new(NoSecrets),
             host: Default::default(),
@@ -258,6 +258,11 @@ impl World {
             progress: None,
         })
         .expect("a context")
+    }
+
+    /// The next task has a directory of its own.
+    pub fn forget_task(&self) {
+        fs::remove_dir_all(self.home.path().join("task")).expect("removed");
     }
 
     pub fn task_file(&self, name: &str) -> String {

@@ -91,6 +91,7 @@ actions! {
     SlonyEvidence(slony::Evidence) = "slony.evidence", MINUTE, "Keeps what this node had applied of the origin, before anything destroys it.";
     SlonyAdvanceSequences(slony::AdvanceSequences) = "slony.advance_sequences", MINUTE, "Moves replicated sequences ahead, so that rows rescued later keep their keys.";
     SlonyDrop(slony::Drop) = "slony.drop", Span::from_secs(120), "Drops the replication schema; harmless when repeated.";
+    SlonyCopy(slony::Copy) = "slony.copy", Span::from_secs(3600), "Replaces databases by those of an old origin that can still be read: dump, restore in one transaction, compare row by row.";
     SlonyStart(slony::Start) = "slony.start", Span::from_secs(120), "Starts the slon daemons that do not run yet.";
     SlonyStop(slony::Stop) = "slony.stop", Span::from_secs(120), "Ends every slon daemon, and first the watchdogs that restart them.";
     SlonyInit(slony::Init) = "slony.init", Span::from_secs(300), "Initialises the cluster with the new origin as node 1, and a set of every table and sequence.";

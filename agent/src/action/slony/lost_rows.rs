@@ -27,8 +27,10 @@ use super::{
 };
 
 mod change;
+mod kept;
 
 use change::{Change, Tally};
+use kept::{Kept, Place, file_name};
 
 /// What the new origin had applied, as its evidence says.
 struct Mark {
@@ -92,11 +94,38 @@ fn quiet(node: &Node, view: &View) -> Result<(), Fault> {
     Err(Fault::new("BTN-0782", message, "Stop it first (slony.stop), then retry."))
 }
 
-async fn readable(params: &LostRows, context: &Context) -> Result<Vec<(Node, Session, View, Mark)>, Fault> {
+/// Where the list of one database comes from.
+enum Source {
+    Log(Box<(Session, View)>),
+    /// It was made before, and the log is gone since. The schema that is there now, if any, has nothing of its own.
+    Before {
+        kept: Kept,
+        schema_oid: Option<i64>,
+    },
+}
+
+fn unkept(node: &Node, error: &std::io::Error) -> Fault {
+    let message = format!("{node}: the list of lost rows cannot be kept or read: {error}");
+    Fault::new("BTN-0784", message, "Make room on the disk, then retry.")
+}
+
+/// The list of this very evidence, where the log that it was made from is no longer there.
+fn made_before(node: &Node, mark: &Mark, view: Option<&View>, context: &Context) -> Result<Option<Source>, Fault> {
+    let Some(place) = Place::of(node, mark, context) else { return Ok(None) };
+    let Some(kept) = place.read().map_err(|error| unkept(node, &error))? else { return Ok(None) };
+    let gone = view.is_none_or(|view| view.schema_oid != kept.schema_oid && !view.is_origin());
+    Ok(gone.then(|| Source::Before { kept, schema_oid: view.map(|view| view.schema_oid) }))
+}
+
+async fn readable(params: &LostRows, context: &Context) -> Result<Vec<(Node, Source, Mark)>, Fault> {
     let mut all = Vec::new();
     for node in Node::all(&params.server, &params.databases, &params.cluster, context).await? {
         let mark = mark(&params.evidence, &node)?;
         let (session, view) = look(&node, context).await?;
+        if let Some(before) = made_before(&node, &mark, view.as_ref(), context)? {
+            all.push((node, before, mark));
+            continue;
+        }
         let Some(view) = view else {
             let message = format!("{node} has no Slony schema: its log is gone");
             return Err(Fault::new(
@@ -107,7 +136,7 @@ async fn readable(params: &LostRows, context: &Context) -> Result<Vec<(Node, Ses
         };
         quiet(&node, &view)?;
         belongs(&mark, &node, &session, &view).await?;
-        all.push((node, session, view, mark));
+        all.push((node, Source::Log(Box::new((session, view))), mark));
     }
     Ok(all)
 }
@@ -118,7 +147,13 @@ impl Perform for LostRows {
         let nodes = readable(self, context).await?;
         let parts: Vec<(String, String)> = nodes
             .iter()
-            .map(|(node, _, _, mark)| (node.label(), format!("its log can be read from SYNC {} on", mark.seqno)))
+            .map(|(node, source, mark)| {
+                let text = match source {
+                    Source::Log(_) => format!("its log can be read from SYNC {} on", mark.seqno),
+                    Source::Before { .. } => "was listed before".to_owned(),
+                };
+                (node.label(), text)
+            })
             .collect();
         Ok(Observation::Differs { change: format!("save what was lost: {}", sentence(&parts)) })
     }
@@ -127,7 +162,23 @@ impl Perform for LostRows {
         let mut parts = Vec::new();
         let mut data = serde_json::Map::new();
         let mut rows = 0;
-        for (node, session, view, mark) in readable(self, context).await? {
+        for (node, source, mark) in readable(self, context).await? {
+            let (session, view) = match source {
+                Source::Log(log) => *log,
+                Source::Before { kept, schema_oid } => {
+                    let place = Place::of(&node, &mark, context);
+                    let attached = place.map_or(Ok(()), |place| place.attach(context, &node.database));
+                    attached.map_err(|error| unkept(&node, &error))?;
+                    let mut entry = kept.entry;
+                    let count = entry["count"].as_u64().unwrap_or(0);
+                    rows += count;
+                    // For whoever drops what is there now: it has been looked at, and holds nothing more.
+                    entry["schema_oid"] = schema_oid.map_or(entry["schema_oid"].clone(), |oid| json!(oid));
+                    data.insert(node.database.clone(), entry);
+                    parts.push((node.label(), format!("{count} changes were lost, listed before")));
+                    continue;
+                }
+            };
             let tally = save(&node, &session, &mark, context).await?;
             rows += tally.total();
             let text = match tally.total() {
@@ -138,11 +189,13 @@ impl Perform for LostRows {
                     node.database
                 ),
             };
-            data.insert(
-                node.database.clone(),
-                json!({ "server": node.name, "schema_oid": view.schema_oid, "count": tally.total(), "tables": tally.tables,
-                        "scripts": tally.scripts, "since": mark.seqno }),
-            );
+            let entry = json!({ "server": node.name, "schema_oid": view.schema_oid, "count": tally.total(),
+                "tables": tally.tables, "scripts": tally.scripts, "since": mark.seqno });
+            if let (Some(place), Some(directory)) = (Place::of(&node, &mark, context), context.directory()) {
+                let kept = Kept { schema_oid: view.schema_oid, entry: entry.clone() };
+                place.keep(&kept, directory, &node.database).map_err(|error| unkept(&node, &error))?;
+            }
+            data.insert(node.database.clone(), entry);
             context.progress(format!("{node}: {text}"), None);
             parts.push((node.label(), text));
         }
@@ -168,8 +221,8 @@ async fn save(node: &Node, session: &Session, mark: &Mark, context: &Context) ->
             "Make room on the disk, then retry.",
         )
     };
-    let mut sql_file = context.attachment(&format!("lost-rows-{}.sql", node.database))?;
-    let mut csv_file = context.attachment(&format!("lost-rows-{}.csv", node.database))?;
+    let mut sql_file = context.attachment(&file_name(&node.database, "sql"))?;
+    let mut csv_file = context.attachment(&file_name(&node.database, "csv"))?;
     let lines = [
         format!("-- What {} had committed and the new origin never got, in the order of its log.", node.label()),
         "-- Read it before you run it: the new origin has gone on since. It is one transaction, and a row that is there".to_owned(),

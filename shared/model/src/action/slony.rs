@@ -55,6 +55,12 @@ macro_rules! params {
 }
 
 params!(State { pub server: Server, });
+params!(Copy {
+    /// The old origin, whose databases can still be read; nothing may write there any more.
+    pub from: Server,
+    /// The new one; its contents are replaced, whole databases at once.
+    pub to: Server,
+});
 params!(
     /// Data: per database the applied SYNC (`ssy_seqno`, `ssy_snapshot`, its time), node ids, sequence positions.
     Evidence { pub server: Server, });

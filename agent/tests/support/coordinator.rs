@@ -1,5 +1,7 @@
 //! A coordinator of the smallest kind, for tests: real TLS, real gRPC, and a script instead of a mind.
 
+pub mod world;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use baton_model::{
