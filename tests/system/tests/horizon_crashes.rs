@@ -235,21 +235,32 @@ async fn failover_survives_everybodys_death_at_every_step() {
     survives(Victim::Everybody).await;
 }
 
-/// Each step alone, in a world of its own: long, so only when asked for with `BATON_EVERY_STEP=1`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn failover_survives_one_death_at_each_step_alone() {
-    if std::env::var_os("BATON_EVERY_STEP").is_none() {
-        eprintln!("BATON_EVERY_STEP is not set: the three tests beside this one kill at every step of one run instead");
-        return;
-    }
+/// One death at each step, each in a world of its own.
+async fn survives_each_alone(victim: Victim) {
     let expected = undisturbed().await;
     let (_, _, steps) = fail_over(None, None).await;
-    for victim in [Victim::Leader, Victim::Agent, Victim::Everybody] {
-        for step in &steps {
-            let (effects, killed, _) = fail_over(Some(victim), Some(step)).await;
-            eprintln!("{victim:?} killed at step {killed:?}");
-            assert_eq!(killed.len(), 1);
-            assert_eq!(effects, expected, "{victim:?} at step {step}");
-        }
+    for step in &steps {
+        let (effects, killed, _) = fail_over(Some(victim), Some(step)).await;
+        eprintln!("{victim:?} killed at step {killed:?}");
+        assert_eq!(killed.len(), 1);
+        assert_eq!(effects, expected, "{victim:?} at step {step}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "seven minutes; the test of the same name without `alone` kills at every step of one run"]
+async fn failover_survives_the_leaders_death_at_each_step_alone() {
+    survives_each_alone(Victim::Leader).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "seven minutes; the test of the same name without `alone` kills at every step of one run"]
+async fn failover_survives_the_agents_death_at_each_step_alone() {
+    survives_each_alone(Victim::Agent).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "seven minutes; the test of the same name without `alone` kills at every step of one run"]
+async fn failover_survives_everybodys_death_at_each_step_alone() {
+    survives_each_alone(Victim::Everybody).await;
 }

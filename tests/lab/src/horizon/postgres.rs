@@ -19,7 +19,7 @@ use super::{Error, appliance::Appliance, layout};
 use crate::packages::Programs;
 
 /// How long a connection may take. A frozen server accepts and then says nothing.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where and as whom to connect.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// Connects, within five seconds. The connection ends when the client is dropped.
+    /// Connects, within half a minute: a loaded machine is no dead server. The connection ends when the client is dropped.
     pub async fn connect(&self) -> Result<Client, Error> {
         self.connect_within(CONNECT_WITHIN).await
     }
