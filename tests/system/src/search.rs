@@ -23,6 +23,14 @@ pub fn forms(value: &str) -> Vec<(&'static str, Vec<u8>)> {
             false => format!("%{byte:02X}"),
         })
         .collect();
+    let properties: String = value
+        .encode_utf16()
+        .map(|unit| match u8::try_from(unit).ok().filter(u8::is_ascii) {
+            Some(b'\\') => "\\\\".to_owned(),
+            Some(byte) => char::from(byte).to_string(),
+            None => format!("\\u{unit:04X}"),
+        })
+        .collect();
     let mut forms = vec![
         ("as it is", bytes.to_vec()),
         ("as hexadecimal", hex.clone().into_bytes()),
@@ -31,20 +39,24 @@ pub fn forms(value: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("as Rust shows it", debug.trim_matches('"').as_bytes().to_vec()),
         ("as a list of bytes", list.trim_matches(|c| c == '[' || c == ']').as_bytes().to_vec()),
         ("as a URL", percent.into_bytes()),
+        ("as a .properties file", properties.into_bytes()),
     ];
     // Wherever the value begins within the coded bytes, this part of the code is the same.
     for (lead, skip) in [(0, 0), (1, 2), (2, 3)] {
         let mut shifted = vec![0; lead];
         shifted.extend(bytes);
         let whole = shifted.len() / 3 * 3;
-        for engine in [base64::engine::general_purpose::STANDARD_NO_PAD, base64::engine::general_purpose::URL_SAFE_NO_PAD] {
+        for engine in
+            [base64::engine::general_purpose::STANDARD_NO_PAD, base64::engine::general_purpose::URL_SAFE_NO_PAD]
+        {
             let coded = engine.encode(&shifted[..whole]);
             forms.push(("as base64", coded[skip..].as_bytes().to_vec()));
         }
     }
     // JSON in JSON, as a document in a log line.
     let twice = serde_json::to_string(&json).expect("a string");
-    forms.push(("as JSON in JSON", twice.trim_matches('"').trim_matches(|c| c == '\\' || c == '"').as_bytes().to_vec()));
+    forms
+        .push(("as JSON in JSON", twice.trim_matches('"').trim_matches(|c| c == '\\' || c == '"').as_bytes().to_vec()));
     forms
 }
 
@@ -55,15 +67,10 @@ pub fn holds(bytes: &[u8], value: &str) -> Option<&'static str> {
 
 fn contains(bytes: &[u8], form: &[u8]) -> bool {
     assert!(form.len() >= 8, "too short to mean anything");
-    let Some((first, rest)) = form.split_first() else { return false };
-    let mut from = bytes;
-    while let Some(at) = from.iter().position(|byte| byte == first) {
-        from = &from[at + 1..];
-        if from.starts_with(rest) {
-            return true;
-        }
-    }
-    false
+    // The C library's, because logs at trace are large, and tests are built without optimisation.
+    // SAFETY: both pointers are of slices that live through the call, with their own lengths.
+    let found = unsafe { libc::memmem(bytes.as_ptr().cast(), bytes.len(), form.as_ptr().cast(), form.len()) };
+    !found.is_null()
 }
 
 /// Every file below the folder that holds the value, and in which form.

@@ -269,7 +269,12 @@ pub fn told(view: &Value) -> String {
                 .as_array()
                 .into_iter()
                 .flatten()
-                .map(|task| format!("{} {} {} {}", task["host"], task["attempt"], task["state"], task["fault"]))
+                .map(|task| {
+                    format!(
+                        "{} {} {} {} {}",
+                        task["host"], task["attempt"], task["state"], task["summary"], task["fault"]
+                    )
+                })
                 .collect();
             format!("{} {} {} [{}]", step["id"], step["state"], step["note"], tasks.join("; "))
         })

@@ -67,6 +67,12 @@ steps:
     )
 }
 
+/// The step of the host that never comes.
+fn of_ghost(view: &Value) -> &Value {
+    let steps = view["steps"].as_array().expect("steps");
+    steps.iter().find(|step| step["id"] == "7").expect("a step")
+}
+
 /// One run with one blow.
 struct Round<'a> {
     world: &'a mut World,
@@ -180,7 +186,7 @@ impl Round<'_> {
         self.pass_between(At::Transfer, new);
         self.pass(At::AfterTransfer, &[("6", new)]);
         if ghost {
-            self.world.until(&run, "waits for the ghost", |view| view["steps"][6]["state"] == "running");
+            self.world.until(&run, "waits for the ghost", |view| of_ghost(view)["state"] == "running");
         }
         self.pass_between(At::Unreachable, "app1");
 
@@ -198,13 +204,14 @@ impl Round<'_> {
         assert_eq!(list.lines().filter(|line| **line == self.tag).count(), 1, "{list:?}; {case}");
         let group = &self.world.json(&["status"])["groups"][0];
         assert_eq!((&group["primary"], group["epoch"].as_u64()), (&to.into(), Some(epoch + 1)), "{case}");
-        let tasks = view["steps"].as_array().expect("steps").iter().flat_map(|step| step["tasks"].as_array().expect("tasks"));
+        let tasks =
+            view["steps"].as_array().expect("steps").iter().flat_map(|step| step["tasks"].as_array().expect("tasks"));
         for task in tasks {
             let skipped = task["state"] == "skipped";
             assert!(skipped || task["attempt"] == 1, "an attempt, and not an operator's retry; {case}");
         }
         if self.at == At::Unreachable {
-            let note = view["steps"][6]["tasks"][0]["summary"].as_str().expect("a summary");
+            let note = of_ghost(view)["tasks"][0]["summary"].as_str().expect("a summary");
             assert!(note.contains("no session with"), "{note}; {case}");
         }
     }

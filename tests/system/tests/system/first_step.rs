@@ -38,7 +38,11 @@ fn one_step_from_the_file_to_the_effect() {
 
     let plan = world.json(&["plan", "shop", "note", "-i", "text=second"]);
     let observed = &plan["observations"][0];
-    assert_eq!((&observed["host"], &observed["observation"]["observed"]), (&"app1".into(), &"differs".into()), "{plan}");
+    assert_eq!(
+        (&observed["host"], &observed["observation"]["observed"]),
+        (&"app1".into(), &"differs".into()),
+        "{plan}"
+    );
     let change = observed["observation"]["change"].as_str().expect("a change");
     assert!(change.contains("+second"), "{change}");
     assert_eq!(plan["digest"].as_str().map(str::len), Some(64), "{plan}");
@@ -51,7 +55,10 @@ fn one_step_from_the_file_to_the_effect() {
     assert_eq!(world.read("notes"), "first\nsecond\n");
 
     let shown = world.show("shop-1");
-    assert_eq!((&shown["phase"], &shown["over"], &shown["waiting"]), (&"succeeded".into(), &true.into(), &false.into()));
+    assert_eq!(
+        (&shown["phase"], &shown["over"], &shown["waiting"]),
+        (&"succeeded".into(), &true.into(), &false.into())
+    );
     assert_eq!(shown["digest"], plan["digest"], "what was shown is what ran");
     let task = &shown["steps"][0]["tasks"][0];
     assert_eq!((&task["state"], &task["attempt"]), (&"changed".into(), &1.into()), "{shown}");

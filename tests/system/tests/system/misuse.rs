@@ -89,7 +89,8 @@ async fn a_certificate_is_good_for_its_own_service_alone() {
     // As a coordinator.
     for identity in [&admin, &agent] {
         let request = pb::RaftRequest { route: None, payload: Vec::new().into() };
-        let refused = RaftPeerClient::new(channel(&world.cluster, 0, identity)).vote(request).await.expect_err("refused");
+        let refused =
+            RaftPeerClient::new(channel(&world.cluster, 0, identity)).vote(request).await.expect_err("refused");
         assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
         let mut peers = pb::coordinators_client::CoordinatorsClient::new(channel(&world.cluster, 0, identity));
         let refused = peers.reached(pb::ReachedRequest {}).await.expect_err("refused");
@@ -110,12 +111,12 @@ fn a_role_is_as_much_as_its_certificate_says() {
         assert_eq!(said.code, 0, "{said:?}");
     }
     let words = ["vera is viewer", "takes operator", "--role"];
-    world.baton_as("vera", Role::Viewer, &start).is_refused("BTN-0303", &words);
-    world.baton_as("vera", Role::Viewer, &["abort", "shop-1", "-r", "x"]).is_refused("BTN-0303", &words);
+    world.baton_as("vera", Role::Viewer, &start).is_refused("BTN-0305", &words);
+    world.baton_as("vera", Role::Viewer, &["abort", "shop-1", "-r", "x"]).is_refused("BTN-0305", &words);
     let words = ["otto is operator", "takes admin"];
-    world.baton_as("otto", Role::Operator, &["apply", &group]).is_refused("BTN-0303", &words);
-    world.baton_as("otto", Role::Operator, &["cluster", "transfer"]).is_refused("BTN-0303", &words);
-    world.baton_as("otto", Role::Operator, &["lost", "shop", "b", "-r", "x"]).is_refused("BTN-0303", &words);
+    world.baton_as("otto", Role::Operator, &["apply", &group]).is_refused("BTN-0305", &words);
+    world.baton_as("otto", Role::Operator, &["cluster", "transfer"]).is_refused("BTN-0305", &words);
+    world.baton_as("otto", Role::Operator, &["lost", "shop", "b", "-r", "x"]).is_refused("BTN-0305", &words);
     assert_eq!(world.json(&["runs"]), serde_json::json!([]), "nothing was started");
     assert_eq!(world.effects("work"), 0);
     let said = world.baton_as("otto", Role::Operator, &start);
@@ -123,7 +124,11 @@ fn a_role_is_as_much_as_its_certificate_says() {
     world.begun("work", 1);
     world.release("work");
     let view = world.ends("shop-1", "succeeded");
-    assert_eq!(view["started"]["who"], serde_json::json!({"kind": "operator", "name": "otto"}), "the author is in the record");
+    assert_eq!(
+        view["started"]["who"],
+        serde_json::json!({"kind": "operator", "name": "otto"}),
+        "the author is in the record"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +151,8 @@ async fn an_agent_speaks_for_its_own_host_alone() {
     let task = pb::TaskId { run: run.clone(), step: "1".into(), host: "app1".into(), attempt: 1 };
     let report = serde_json::json!({ "outcome": "changed", "summary": "forged", "started": 1, "ended": 2 });
     let fence = pb::Fence { generation: 1, term: 1, index: 1 };
-    let finished = pb::Finished { task: Some(task), fence: Some(fence), report: report.to_string().into_bytes().into() };
+    let finished =
+        pb::Finished { task: Some(task), fence: Some(fence), report: report.to_string().into_bytes().into() };
     send(Up::Finished(finished));
     let ended = loop {
         match down.next().await.expect("a reason, and not silence") {

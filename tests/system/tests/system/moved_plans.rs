@@ -28,7 +28,11 @@ fn a_second_run_on_a_busy_group_is_refused() {
     write(&world, "description: other\n", &[("work", &work()), ("switchover", MOVE)]);
     let said = world.baton(&["apply", &world.path("shop.yaml").display().to_string()]);
     assert_ne!(said.code, 0, "a key twice: {said:?}");
-    write(&world, "windows: { night: { days: [sun], from: '02:30', to: '05:00', time_zone: Europe/Berlin } }\n", &[("work", &work())]);
+    write(
+        &world,
+        "windows: { night: { days: [sun], from: '02:30', to: '05:00', time_zone: Europe/Berlin } }\n",
+        &[("work", &work())],
+    );
     world.baton(&["apply", &world.path("shop.yaml").display().to_string()]).is_refused("BTN-0101", &[&run]);
     world.release("work");
     world.ends(&run, "succeeded");
@@ -65,7 +69,11 @@ async fn a_plan_whose_group_runbook_or_epoch_moved_is_refused_with_the_differenc
     world.release("work");
 
     let refused = start_after(&world, wish("work", ""), || {
-        write(&world, "windows: { night: { days: [sun], from: '02:30', to: '05:00', time_zone: Europe/Berlin } }\n", &files);
+        write(
+            &world,
+            "windows: { night: { days: [sun], from: '02:30', to: '05:00', time_zone: Europe/Berlin } }\n",
+            &files,
+        );
         world.apply("shop");
     });
     let refused = refused.await.expect_err("refused");

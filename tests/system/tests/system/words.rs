@@ -8,7 +8,8 @@ use baton_system_tests::{
 };
 
 /// Fails until there is a file `good`; counts its performances.
-const FLAKY: &str = "exec.run: { argv: [/bin/sh, -c, 'echo x >> \"$0/tries\"; test -e \"$0/good\"', \"${vars.files}\"] }";
+const FLAKY: &str =
+    "exec.run: { argv: [/bin/sh, -c, 'echo x >> \"$0/tries\"; test -e \"$0/good\"', \"${vars.files}\"] }";
 
 fn appends(on: &str, line: &str, undo: &str) -> String {
     format!(
@@ -19,7 +20,10 @@ fn appends(on: &str, line: &str, undo: &str) -> String {
 #[test]
 fn a_halted_run_is_retried_or_left_out_with_a_reason() {
     let world = World::start(&HOSTS);
-    let runbook = format!("runbook: work\nsteps:\n  - name: Flaky\n    on: app\n    {FLAKY}\n  - name: After\n    {}", gate("app", "after"));
+    let runbook = format!(
+        "runbook: work\nsteps:\n  - name: Flaky\n    on: app\n    {FLAKY}\n  - name: After\n    {}",
+        gate("app", "after")
+    );
     define(&world, &[("work", &runbook)]);
     world.release("after");
 
@@ -117,7 +121,7 @@ fn a_person_confirms_and_a_second_one_approves() {
     world.until("shop-1", "waits for an approval", waits);
     world.baton_as("otto", Role::Approver, &["confirm", "shop-1"]).is_refused("BTN-0151", &["baton approve"]);
     world.baton_as("otto", Role::Approver, &["approve", "shop-1"]).is_refused("BTN-0117", &["otto"]);
-    world.baton_as("otto", Role::Approver, &["skip", "shop-1", "2", "-r", "x"]).is_refused("BTN-0117", &["otto"]);
+    world.baton_as("otto", Role::Approver, &["skip", "shop-1", "1", "-r", "x"]).is_refused("BTN-0117", &["otto"]);
     world.baton_as("anna", Role::Operator, &["approve", "shop-1"]).is_refused("BTN-0303", &["takes approver"]);
     assert_eq!(world.effects("work"), 0);
     assert_eq!(world.baton_as("anne", Role::Approver, &["approve", "shop-1"]).code, 0);
