@@ -41,7 +41,8 @@ fn main() -> Result<()> {
     let config: Config = baton_platform::config::read(&arguments.config)?;
     let tls = ReloadableTls::load(&config.identity).context("load the identity")?;
     if arguments.check_config {
-        println!("{}: good; this is {:?}", arguments.config.display(), tls.identity());
+        node::check(&config, &tls)?;
+        println!("{} is good: {}", arguments.config.display(), tls.identity());
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;

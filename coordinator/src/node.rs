@@ -51,27 +51,8 @@ pub fn storage(data: &Path) -> Result<Storage> {
 
 /// Runs until `stop`; then hands leadership over, ends the sessions and closes the log.
 pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, stop: CancellationToken) -> Result<()> {
-    let name = match world.tls.identity() {
-        Identity::Coordinator { name, .. } => name.as_str().to_owned(),
-        other => bail!(
-            "BTN-0304 the certificate in {} is not a coordinator's but names {other:?}. Make one with \"baton ca coordinator\".",
-            config.identity.display()
-        ),
-    };
+    let name = check(&config, &world.tls)?;
     let members = members(&config)?;
-    match members.get(&config.id) {
-        Some(member) if member.name == name => {}
-        Some(member) => bail!(
-            "BTN-0160 member {} is called {} in the configuration, and the certificate says {name}. Use the right identity folder or number.",
-            config.id,
-            member.name
-        ),
-        None => bail!(
-            "BTN-0161 member {} is not among the configured members {:?}. Add it under [members].",
-            config.id,
-            members.keys().collect::<Vec<_>>()
-        ),
-    }
     let mut options = Options::new(config.id, &name);
     options.cluster = config.cluster.clone();
     options.heartbeat_ms = config.raft.heartbeat_ms;
@@ -164,6 +145,30 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     background.cancel();
     let _ = dispatching.await;
     Ok(())
+}
+
+/// Holds the configuration against the certificate. Returns this node's name.
+pub fn check(config: &Config, tls: &ReloadableTls) -> Result<String> {
+    let name = match tls.identity() {
+        Identity::Coordinator { name, .. } => name.as_str().to_owned(),
+        other => bail!(
+            "BTN-0304 the certificate in {} is not a coordinator's but says {other}. Make one with \"baton ca coordinator\".",
+            config.identity.display()
+        ),
+    };
+    match members(config)?.get(&config.id) {
+        Some(member) if member.name == name => Ok(name),
+        Some(member) => bail!(
+            "BTN-0160 member {} is called {} in the configuration, and the certificate says {name}. Use the right identity folder or number.",
+            config.id,
+            member.name
+        ),
+        None => bail!(
+            "BTN-0161 member {} is not among the configured members ({}). Add it under [members].",
+            config.id,
+            config.members.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+        ),
+    }
 }
 
 fn members(config: &Config) -> Result<BTreeMap<u64, Node>> {

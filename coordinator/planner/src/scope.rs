@@ -5,7 +5,6 @@
 //! | `group` | `name`, `primary`, `epoch`, `members` (by name), `others` (every member but the primary) |
 //! | `old`, `new` | a member: `name`, `site`, `vars`, `hosts` (role → list), and each role's first host by the role's name |
 //! | `host` | the task's host: `name`, `address`, `site`, `member`, `vars` |
-//! | `hosts` | every host by name |
 //! | `vars`, `input`, `facts` | the runbook's defaults under the group's variables; the inputs; what earlier runs kept |
 
 use std::collections::BTreeMap;

@@ -101,13 +101,19 @@ fn ceil_boundary(text: &str, mut at: usize) -> usize {
 
 /// An error as an operator meets it: a code, the fact with the value seen, and the next thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{code} {message}{}", if remedy.is_empty() { String::new() } else { format!(" {remedy}") })]
+#[error("{code} {}{}", ended(message), if remedy.is_empty() { String::new() } else { format!(" {remedy}") })]
 pub struct Fault {
     /// `BTN-NNNN`, documented under docs/errors.
     pub code: String,
     pub message: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remedy: String,
+}
+
+/// A sentence, whoever wrote it.
+fn ended(message: &str) -> String {
+    let ends = message.ends_with(['.', '?', '!', ':', '\n']);
+    if ends { message.to_owned() } else { format!("{message}.") }
 }
 
 impl Fault {
