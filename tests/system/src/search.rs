@@ -50,7 +50,7 @@ pub fn forms(value: &str) -> Vec<(&'static str, Vec<u8>)> {
             [base64::engine::general_purpose::STANDARD_NO_PAD, base64::engine::general_purpose::URL_SAFE_NO_PAD]
         {
             let coded = engine.encode(&shifted[..whole]);
-            forms.push(("as base64", coded[skip..].as_bytes().to_vec()));
+            forms.push(("as base64", coded.as_bytes()[skip..].to_vec()));
         }
     }
     // JSON in JSON, as a document in a log line.

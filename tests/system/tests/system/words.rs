@@ -122,7 +122,7 @@ fn a_person_confirms_and_a_second_one_approves() {
     world.baton_as("otto", Role::Approver, &["confirm", "shop-1"]).is_refused("BTN-0151", &["baton approve"]);
     world.baton_as("otto", Role::Approver, &["approve", "shop-1"]).is_refused("BTN-0117", &["otto"]);
     world.baton_as("otto", Role::Approver, &["skip", "shop-1", "1", "-r", "x"]).is_refused("BTN-0117", &["otto"]);
-    world.baton_as("anna", Role::Operator, &["approve", "shop-1"]).is_refused("BTN-0303", &["takes approver"]);
+    world.baton_as("anna", Role::Operator, &["approve", "shop-1"]).is_refused("BTN-0305", &["takes approver"]);
     assert_eq!(world.effects("work"), 0);
     assert_eq!(world.baton_as("anne", Role::Approver, &["approve", "shop-1"]).code, 0);
     let view = world.ends("shop-1", "succeeded");
