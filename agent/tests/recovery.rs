@@ -195,6 +195,24 @@ async fn sql_exec_with_unless_takes_effect_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn slony_init_ends_with_one_whole_cluster() {
+    let servers = appliances::World::start().await;
+    let (a, b) = (&servers.a, &servers.b);
+    for seed in 0..3 {
+        let params = json!({ "databases": ["fdb"], "origin": a.server(), "subscriber": b.server(), "primary": "A" });
+        let mut world = World::new();
+        world.policy.push_str("databases = ['fdb']\n");
+        let report = play(&mut world, order("slony.init", params.clone()), seed, nothing).await;
+        assert_good(&report, seed);
+        servers.unchanged("slony.init", params).await;
+        for server in [a, b] {
+            let params = json!({ "databases": ["fdb"], "server": server.server() });
+            servers.act("slony.drop", params).await.expect("dropped for the next round");
+        }
+    }
+}
+
 fn is_running(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))

@@ -256,6 +256,23 @@ impl Program {
     }
 }
 
+/// A session of its own, that ends with the agent and carries the task's name: for those who start a program themselves. They
+/// note it with [`leftovers::note`].
+pub fn bind_to_agent(command: &mut tokio::process::Command, context: &Context) {
+    if let Some(task) = context.task() {
+        command.env(leftovers::MARK, task.to_string());
+    }
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::setsid() < 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+}
+
 /// The program's own session. A program that ended by itself may leave a daemon in it: it is only signalled when the
 /// task is ended, or when nobody waits for the program any more.
 struct Group {
@@ -292,15 +309,15 @@ impl Drop for Group {
 /// Reads on what a daemon that was left behind prints, and keeps nothing: a pipe that nobody reads would end it.
 fn drain(mut stdout: ChildStdout, mut stderr: ChildStderr) {
     let Ok(place) = LEFT_BEHIND.try_acquire() else {
-        tracing::warn!("{LEFT_BEHIND_MAX} programs have left something behind that holds their output; this one is closed");
+        tracing::warn!(
+            "{LEFT_BEHIND_MAX} programs have left something behind that holds their output; this one is closed"
+        );
         return;
     };
     tokio::spawn(async move {
         let mut nowhere = (tokio::io::sink(), tokio::io::sink());
-        let _ = tokio::join!(
-            tokio::io::copy(&mut stdout, &mut nowhere.0),
-            tokio::io::copy(&mut stderr, &mut nowhere.1)
-        );
+        let _ =
+            tokio::join!(tokio::io::copy(&mut stdout, &mut nowhere.0), tokio::io::copy(&mut stderr, &mut nowhere.1));
         drop(place);
     });
 }

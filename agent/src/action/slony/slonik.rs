@@ -17,7 +17,10 @@ use tokio::{
     process::Command,
 };
 
-use crate::action::Context;
+use crate::{
+    action::Context,
+    host::program::{self, leftovers},
+};
 
 use super::node::Node;
 
@@ -80,8 +83,8 @@ impl Script {
 
     /// Runs it; what slonik said goes to the task's output as it says it. An error holds its last lines.
     pub async fn run(&self, what: &str, within: Duration, context: &Context) -> Result<(), Fault> {
-        let password_file = self.password_file()?;
-        let slonik = program("slonik")?;
+        let password_file = self.password_file(context)?;
+        let slonik = self::program("slonik")?;
         // Slonik holds back its output when piped; nobody would see what it waits for.
         let mut command = match Path::new("/usr/bin/stdbuf").is_file() {
             true => {
@@ -96,12 +99,15 @@ impl Script {
             options.push_str(&format!(" -c lock_timeout={}", bound.as_millis()));
         }
         command.env("PGPASSFILE", password_file.path()).env("PGOPTIONS", options).env("PGCONNECT_TIMEOUT", "5");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        program::bind_to_agent(&mut command, context);
         let failed = |why: String| {
             Fault::new("BTN-0733", format!("{what}: {why}"), "Look at the task's output for all that slonik said.")
         };
         let mut child = command.spawn().map_err(|error| failed(format!("slonik could not be started: {error}")))?;
         let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+        // A slonik that goes on after the agent was killed would work beside the one that comes next.
+        group.0.into_iter().for_each(|leader| leftovers::note(context, leader));
         let mut input = child.stdin.take().expect("piped above");
         // A script that slonik gives up early shows in its exit, with slonik's own words.
         drop(input.write_all(self.text.as_bytes()).await);
@@ -129,12 +135,16 @@ impl Script {
         }
     }
 
-    fn password_file(&self) -> Result<tempfile::NamedTempFile, Fault> {
+    fn password_file(&self, context: &Context) -> Result<tempfile::NamedTempFile, Fault> {
         let failed = |error: std::io::Error| {
             Fault::new("BTN-0733", format!("cannot write the password file for slonik: {error}"), "")
         };
         // Readable by its owner alone, and removed when this call ends.
-        let mut file = tempfile::Builder::new().prefix("baton-pgpass-").tempfile().map_err(failed)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("baton-pgpass-");
+        // A killed agent leaves it behind: then at least where only the agent looks.
+        let made = context.directory().map_or_else(|| builder.tempfile(), |directory| builder.tempfile_in(directory));
+        let mut file = made.map_err(failed)?;
         for (place, password) in &self.passwords {
             writeln!(file, "{place}:{}", escaped(password)).map_err(failed)?;
         }
