@@ -43,7 +43,8 @@ pub struct Live {
 struct Session {
     id: SessionId,
     hello: Hello,
-    sender: mpsc::Sender<ToAgent>,
+    /// Boxed, because a channel keeps room for 32 messages from its beginning: 6 KiB a session that has nothing to do.
+    sender: mpsc::Sender<Box<ToAgent>>,
     end: CancellationToken,
     tasks: HashMap<TaskId, Live>,
 }
@@ -71,7 +72,7 @@ pub struct Sessions {
 /// One session as its owner, the stream's task, holds it.
 pub struct Opened {
     pub id: SessionId,
-    pub messages: mpsc::Receiver<ToAgent>,
+    pub messages: mpsc::Receiver<Box<ToAgent>>,
     pub end: CancellationToken,
 }
 
@@ -152,7 +153,7 @@ impl Sessions {
     pub fn send(&self, host: &HostName, session: SessionId, message: to_agent::Message) -> bool {
         let inner = self.lock();
         let Some(present) = inner.sessions.get(host).filter(|present| present.id == session) else { return false };
-        match present.sender.try_send(ToAgent { message: Some(message) }) {
+        match present.sender.try_send(Box::new(ToAgent { message: Some(message) })) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 tracing::warn!(%host, "session dropped: {QUEUE_MAX} messages wait and the agent takes none");

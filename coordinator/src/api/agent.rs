@@ -64,24 +64,25 @@ impl AgentSessions for AgentApi {
         };
         let opened = self.context.sessions.open(&host, hello);
         let welcome = v1::Welcome { coordinator: self.name.clone(), heartbeat_ms: self.heartbeat_ms };
-        let (sender, receiver) = mpsc::channel(1);
+        // Boxed for the same reason as the session's own queue.
+        let (sender, receiver) = mpsc::channel::<Box<Result<ToAgent, Status>>>(1);
         let context = self.context.clone();
         let (session, end) = (opened.id, opened.end.clone());
         tracing::info!(%host, session, "agent on the line");
         tokio::spawn(async move {
             let mut down = opened.messages;
             let first = ToAgent { message: Some(to_agent::Message::Welcome(welcome)) };
-            if sender.send(Ok(first)).await.is_ok() {
+            if sender.send(Box::new(Ok(first))).await.is_ok() {
                 loop {
                     tokio::select! {
                         () = end.cancelled() => {
-                            let _ = sender.send(Err(Status::aborted("the session was ended by the coordinator"))).await;
+                            let _ = sender.send(Box::new(Err(Status::aborted("the session was ended by the coordinator")))).await;
                             break;
                         }
                         message = down.recv() => match message {
                             // Not without an eye on `end`: an agent that takes nothing must not hold its session up.
                             Some(message) => tokio::select! {
-                                sent = sender.send(Ok(message)) => if sent.is_err() { break },
+                                sent = sender.send(Box::new(Ok(*message))) => if sent.is_err() { break },
                                 () = end.cancelled() => break,
                             },
                             None => break,
@@ -89,7 +90,7 @@ impl AgentSessions for AgentApi {
                         message = from.next() => match message {
                             Some(Ok(FromAgent { message: Some(message) })) => {
                                 if let Err(status) = hear(&context, &host, session, message).await {
-                                    let _ = sender.send(Err(status)).await;
+                                    let _ = sender.send(Box::new(Err(status))).await;
                                     break;
                                 }
                             }
@@ -102,7 +103,7 @@ impl AgentSessions for AgentApi {
             context.sessions.close(&host, session);
             tracing::info!(%host, session, "agent off the line");
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(|message| *message))))
     }
 }
 
