@@ -19,6 +19,11 @@ use crate::replica::Replica;
 /// How long one proposal may take before its outcome is called unknown.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A request is its caller's own: nobody is answered what somebody else asked.
+pub fn request_of(who: &Actor, id: &str) -> String {
+    format!("{who}: {id}")
+}
+
 #[derive(Clone)]
 pub struct Proposer {
     log: Log<Replica>,
@@ -43,8 +48,11 @@ impl Proposer {
         Self { log, clock, name }
     }
 
+    /// The moment: by this node's clock, but never before the latest entry. A leader whose clock is behind its
+    /// predecessor's would wait for a time that has been.
     pub fn now(&self) -> Moment {
-        Moment(self.clock.now_unix_ms())
+        let latest = self.log.with(|replica| replica.state.latest);
+        Moment(self.clock.now_unix_ms()).max(latest)
     }
 
     /// This coordinator as an author.
@@ -61,6 +69,7 @@ impl Proposer {
         request: Option<String>,
         command: Command,
     ) -> Result<Answer, ProposalError> {
+        let request = request.map(|id| request_of(&who, &id));
         let author = Author { who, when: self.now(), why: why.to_owned() };
         let payload = codec::encode_proposal(&Proposal { author, request, command });
         let proposed = self.log.propose(payload, PROPOSE_TIMEOUT).await?;

@@ -22,6 +22,9 @@ const QUEUE_MAX: usize = 256;
 /// Parts of one file that may wait for its reader.
 const FILE_PARTS_MAX: usize = 256;
 
+/// Tasks of one host whose progress is remembered.
+const TASKS_MAX: usize = 1024;
+
 /// Names one session; never used again while the process lives.
 pub type SessionId = u64;
 
@@ -49,6 +52,13 @@ struct Session {
     tasks: HashMap<TaskId, Live>,
 }
 
+impl Session {
+    /// A host has a handful of tasks; one that claims more must not fill the memory.
+    fn takes(&self, task: &TaskId) -> bool {
+        self.tasks.len() < TASKS_MAX || self.tasks.contains_key(task)
+    }
+}
+
 type ObservedSender = oneshot::Sender<Result<Observation, Fault>>;
 /// A part of a file, or why there is none. The flag marks the last.
 pub type FilePart = Result<(bytes::Bytes, bool), Fault>;
@@ -57,8 +67,9 @@ pub type FilePart = Result<(bytes::Bytes, bool), Fault>;
 struct Inner {
     sessions: BTreeMap<HostName, Session>,
     next: u64,
-    observing: HashMap<u64, ObservedSender>,
-    reading: HashMap<u64, mpsc::Sender<FilePart>>,
+    // With the host that was asked: no other may answer.
+    observing: HashMap<u64, (HostName, ObservedSender)>,
+    reading: HashMap<u64, (HostName, mpsc::Sender<FilePart>)>,
 }
 
 /// The registry of sessions. A cheap handle.
@@ -108,6 +119,9 @@ impl Sessions {
         let mut inner = self.lock();
         if inner.sessions.get(host).is_some_and(|session| session.id == id) {
             inner.sessions.remove(host);
+            // Nobody will answer these: their readers hear of it at once.
+            inner.observing.retain(|_, (asked, _)| asked != host);
+            inner.reading.retain(|_, (asked, _)| asked != host);
         }
         drop(inner);
         let _ = self.events.send(Event::Closed { host: host.clone(), session: id });
@@ -165,14 +179,14 @@ impl Sessions {
     }
 
     pub fn accepted(&self, host: &HostName, task: TaskId) {
-        if let Some(session) = self.lock().sessions.get_mut(host) {
+        if let Some(session) = self.lock().sessions.get_mut(host).filter(|session| session.takes(&task)) {
             session.tasks.entry(task).or_default().accepted = true;
         }
         self.touch();
     }
 
     pub fn progress(&self, host: &HostName, task: TaskId, note: String, percent: u32, at: Moment) {
-        if let Some(session) = self.lock().sessions.get_mut(host) {
+        if let Some(session) = self.lock().sessions.get_mut(host).filter(|session| session.takes(&task)) {
             let live = session.tasks.entry(task).or_default();
             live.accepted = true;
             live.progress = Some(ProgressView { note, percent: (percent <= 100).then_some(percent), at });
@@ -210,7 +224,7 @@ impl Sessions {
         let session = self.session_of(host).ok_or_else(|| out_of_reach(host))?;
         let request = self.next_request();
         let (sender, receiver) = oneshot::channel();
-        self.lock().observing.insert(request, sender);
+        self.lock().observing.insert(request, (host.clone(), sender));
         let message = to_agent::Message::Observe(baton_proto::v1::Observe {
             request,
             action: action.to_owned(),
@@ -232,8 +246,11 @@ impl Sessions {
         })
     }
 
-    pub fn observed(&self, request: u64, answer: Result<Observation, Fault>) {
-        if let Some(sender) = self.lock().observing.remove(&request) {
+    pub fn observed(&self, host: &HostName, request: u64, answer: Result<Observation, Fault>) {
+        let mut inner = self.lock();
+        if inner.observing.get(&request).is_some_and(|(asked, _)| asked == host)
+            && let Some((_, sender)) = inner.observing.remove(&request)
+        {
             let _ = sender.send(answer);
         }
     }
@@ -248,18 +265,26 @@ impl Sessions {
         let session = self.session_of(host).ok_or_else(|| out_of_reach(host))?;
         let request = self.next_request();
         let (sender, receiver) = mpsc::channel(FILE_PARTS_MAX);
-        self.lock().reading.insert(request, sender);
+        self.lock().reading.insert(request, (host.clone(), sender));
         let message =
             to_agent::Message::ReadFile(baton_proto::v1::ReadFile { request, task: Some(task), name: name.to_owned() });
-        if self.send(host, session, message) { Ok(receiver) } else { Err(out_of_reach(host)) }
+        if self.send(host, session, message) {
+            return Ok(receiver);
+        }
+        self.lock().reading.remove(&request);
+        Err(out_of_reach(host))
     }
 
     /// Hands a part on. A reader that falls behind by [`FILE_PARTS_MAX`] loses the file: the session, with its heartbeats,
     /// must not wait for an operator's terminal.
-    pub fn file_part(&self, request: u64, part: FilePart) {
+    pub fn file_part(&self, host: &HostName, request: u64, part: FilePart) {
         let last = part.as_ref().map_or(true, |(_, last)| *last);
         let mut inner = self.lock();
-        let kept = inner.reading.get(&request).is_some_and(|sender| sender.try_send(part).is_ok());
+        let Some((asked, sender)) = inner.reading.get(&request) else { return };
+        if asked != host {
+            return;
+        }
+        let kept = sender.try_send(part).is_ok();
         if last || !kept {
             inner.reading.remove(&request);
         }

@@ -46,6 +46,7 @@ struct Context<'a> {
 pub fn apply(state: &mut State, position: Position, proposal: &Proposal) -> Answer {
     assert!(position.index > state.index, "entry {} after {} was applied", position.index, state.index);
     state.index = position.index;
+    state.latest = state.latest.max(proposal.author.when);
     if let Some(request) = &proposal.request
         && let Some(answer) = state.answer_of(request)
     {

@@ -111,12 +111,19 @@ pub(crate) fn held_up(run: &Run) -> bool {
 }
 
 fn held_up_by(run: &Run, steps: &[Step]) -> Option<String> {
-    steps.iter().filter(|step| must_succeed(step)).find_map(|step| {
+    steps.iter().find_map(|step| {
         let state = run.steps.get(&step.id)?;
-        if let Verdict::Failed { why } = &state.verdict {
+        if let Verdict::Failed { why } = &state.verdict
+            && must_succeed(step)
+        {
             return Some(format!("step {} \"{}\": {why}", step.id, step.name));
         }
-        let bad = state.tasks.iter().find(|task| task.status.is_bad() && !tries_again(step, task));
+        // A step that may fail may not be of unknown end: what may still be at work is not stepped over.
+        let holds = |task: &&TaskState| {
+            let unknown = task.status == TaskStatus::Ended { outcome: Outcome::Unknown };
+            task.status.is_bad() && !tries_again(step, task) && (must_succeed(step) || unknown)
+        };
+        let bad = state.tasks.iter().find(holds);
         bad.map(|task| bad_end(&step.id, &step.name, task))
     })
 }

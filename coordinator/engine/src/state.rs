@@ -32,6 +32,9 @@ pub struct State {
     /// Index of the last entry applied.
     pub index: u64,
     pub generation: u64,
+    /// The latest stamp of any entry. Proposers stamp no earlier, so that time does not go back with the leader.
+    #[serde(default)]
+    pub latest: Moment,
     pub groups: BTreeMap<GroupName, Group>,
     /// A group that is defined again goes on counting: agents refuse runs and epochs that they have seen the end of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -38,12 +38,12 @@ struct Context {
     log: Log<Replica>,
     proposer: Proposer,
     sessions: Sessions,
-    reports: Semaphore,
+    reports: Arc<Semaphore>,
 }
 
 impl AgentApi {
     pub fn new(name: String, heartbeat_ms: u64, log: Log<Replica>, proposer: Proposer, sessions: Sessions) -> Self {
-        let reports = Semaphore::new(REPORTS_MAX);
+        let reports = Arc::new(Semaphore::new(REPORTS_MAX));
         Self { name, heartbeat_ms, context: Arc::new(Context { log, proposer, sessions, reports }) }
     }
 }
@@ -89,7 +89,8 @@ impl AgentSessions for AgentApi {
                         },
                         message = from.next() => match message {
                             Some(Ok(FromAgent { message: Some(message) })) => {
-                                if let Err(status) = hear(&context, &host, session, message).await {
+                                // Boxed, so that a session that hears nothing has no room for it.
+                                if let Err(status) = Box::pin(hear(&context, &host, session, message)).await {
                                     let _ = sender.send(Box::new(Err(status))).await;
                                     break;
                                 }
@@ -132,14 +133,21 @@ async fn hear(
         }
         Message::Finished(finished) => {
             let (task, _, report) = wire::parse_finished(finished).map_err(malformed)?;
-            spawn_report(context, host, session, own(host, task)?, report);
+            spawn_report(context, host, session, own(host, task)?, report).await;
         }
         Message::Declined(declined) => {
             let (task, fault, seen) = wire::parse_declined(declined).map_err(malformed)?;
             let task = own(host, task)?;
             tracing::warn!(%task, %seen, %fault, "declined");
+            // The agent obeys somebody newer, or has been told something newer: that says nothing about the task, which may
+            // be at work under the newer order. If it is not, its deadline says so.
+            if ["BTN-0431", "BTN-0432", "BTN-0435"].contains(&fault.code.as_str()) {
+                return Ok(());
+            }
+            let Ok(permit) = context.reports.clone().acquire_owned().await else { return Ok(()) };
             let (context, host) = (context.clone(), host.clone());
             tokio::spawn(async move {
+                let _permit = permit;
                 let command = Command::DeclineTask { task, fault };
                 if let Err(error) = context.proposer.propose(Actor::Agent(host), "", None, command).await {
                     // A deposed leader cannot commit this; the next one asks again.
@@ -150,14 +158,14 @@ async fn hear(
         Message::Acknowledged(acknowledged) => context.sessions.acknowledged(host, session, acknowledged),
         Message::Observed(observed) => {
             let (request, answer) = wire::parse_observed(observed).map_err(malformed)?;
-            context.sessions.observed(request, answer);
+            context.sessions.observed(host, request, answer);
         }
         Message::FilePart(part) => {
             let answer = match wire::parse_file_fault(&part).map_err(malformed)? {
                 None => Ok((part.content, part.last)),
                 Some(fault) => Err(fault),
             };
-            context.sessions.file_part(part.request, answer);
+            context.sessions.file_part(host, part.request, answer);
         }
     }
     Ok(())
@@ -176,11 +184,14 @@ fn own(host: &HostName, task: TaskId) -> Result<TaskId, Status> {
 }
 
 /// Commits a report beside the session, and lets the agent forget the task once it is in the log.
-fn spawn_report(context: &Arc<Context>, host: &HostName, session: SessionId, task: TaskId, report: Report) {
+///
+/// Too many under way: waits here, and with it this session, so that a host that reports without end holds up itself alone.
+async fn spawn_report(context: &Arc<Context>, host: &HostName, session: SessionId, task: TaskId, report: Report) {
+    let Ok(permit) = context.reports.clone().acquire_owned().await else { return };
     let context = context.clone();
     let host = host.clone();
     tokio::spawn(async move {
-        let Ok(_permit) = context.reports.acquire().await else { return };
+        let _permit = permit;
         if commit_report(&context, &host, &task, report).await {
             context.sessions.forget(&host, &task);
             let forget = v1::Forget { task: Some(wire::task_id(&task)) };
@@ -222,5 +233,21 @@ fn bounded(mut report: Report) -> Report {
     if report.data.to_string().len() > DATA_BYTES_MAX {
         report.data = serde_json::json!({ "left_out": "more than 16 KiB" });
     }
+    report.summary = cut(report.summary);
+    if let Some(fault) = &mut report.fault {
+        fault.message = cut(std::mem::take(&mut fault.message));
+        fault.remedy = cut(std::mem::take(&mut fault.remedy));
+    }
+    report.attachments.truncate(64);
     report
+}
+
+/// What a person reads of a task is a few lines; a quarter of the bound for each.
+fn cut(text: String) -> String {
+    const BYTES_MAX: usize = OUTPUT_BYTES_MAX / 4;
+    if text.len() <= BYTES_MAX {
+        return text;
+    }
+    let end = (0..=BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", &text[..end])
 }

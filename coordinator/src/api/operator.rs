@@ -30,7 +30,7 @@ use crate::{
     api::refusal::{status_of, status_of_log},
     definitions,
     leader::Reachability,
-    proposer::Proposer,
+    proposer::{Proposer, request_of},
     replica::Replica,
     sessions::Sessions,
     views,
@@ -246,7 +246,10 @@ impl Operator for OperatorApi {
         self.fresh().await?;
         // The same wish asked again: its answer is in the state, whatever the group looks like by now.
         let id = (!request.request_id.is_empty()).then_some(request.request_id);
-        let known = id.as_ref().and_then(|id| self.log.with(|replica| replica.state.answer_of(id).cloned()));
+        let known = id.as_ref().and_then(|id| {
+            let request = request_of(&who, id);
+            self.log.with(|replica| replica.state.answer_of(&request).cloned())
+        });
         if let Some(Answer::Started { run }) = known {
             return Ok(Response::new(StartReply { run: run.to_string() }));
         }
@@ -279,6 +282,9 @@ impl Operator for OperatorApi {
     }
 
     async fn act(&self, request: Request<ActRequest>) -> Reply<ActReply> {
+        let who = self.caller(&request, Role::Operator)?;
+        // What a word takes depends on what it is about: an older state might not know the step.
+        self.fresh().await?;
         let least = match request.get_ref().verb.as_str() {
             "approve" => Role::Approver,
             // Leaving an approval out is no smaller thing than giving it.
@@ -286,9 +292,8 @@ impl Operator for OperatorApi {
             "lost" => Role::Admin,
             _ => Role::Operator,
         };
-        let who = self.caller(&request, least)?;
+        self.caller(&request, least)?;
         let request = request.into_inner();
-        self.fresh().await?;
         let run = || name::<RunId>(&request.run);
         let target = || -> Result<Target, Status> {
             let host = if request.host.is_empty() { None } else { Some(name::<HostName>(&request.host)?) };

@@ -11,7 +11,7 @@ use std::{
 
 use baton_engine::{
     command::Command,
-    due::{self, DueOrder, Duties},
+    due::{self, DueOrder, DueRaise, Duties},
 };
 use baton_log::Log;
 use baton_model::{
@@ -59,7 +59,10 @@ struct ReignState {
     sent: HashMap<HostName, Sent>,
     /// A session may have come that has not heard of this reign.
     unannounced: bool,
-    raised: HashSet<(SessionId, String, u64)>,
+    /// Fences that were asked for, by the number of the message that asked.
+    raised: HashMap<u64, Raised>,
+    /// Everything that was sent in this reign, whatever became of its session.
+    ordered: HashSet<TaskId>,
     /// Commands of ours that are on their way, so that they are not proposed twice.
     proposed: HashSet<TaskId>,
     /// Since when a host with a skippable order has had no session.
@@ -69,6 +72,11 @@ struct ReignState {
 struct Sent {
     session: SessionId,
     tasks: HashSet<TaskId>,
+}
+
+struct Raised {
+    session: SessionId,
+    fence: DueRaise,
 }
 
 struct Announced {
@@ -165,20 +173,21 @@ impl Dispatcher {
                             self.sessions.accepted(&host, task);
                         }
                     }
-                } else if let Some(index) = (message.index > 0).then_some(message.index) {
-                    self.fence_acknowledged(&host, message.request, index);
+                } else if let Some(raised) = reign.raised.remove(&message.request) {
+                    // Exactly the fence that was asked for, of this run, in this session and reign: another run's fence,
+                    // or a later one of this run, proves nothing about it.
+                    let said = Reign { generation: message.generation, term: message.term };
+                    if said == reign.reign
+                        && raised.session == session
+                        && raised.fence.host == host
+                        && message.index >= raised.fence.index
+                    {
+                        let DueRaise { run, host, index } = raised.fence;
+                        tracing::info!(%host, %run, index, "fence acknowledged");
+                        self.propose_detached(Command::AcknowledgeFence { run, host, index }, None);
+                    }
                 }
             }
-        }
-    }
-
-    /// A raise was acknowledged: its run is found by what was raised on this host.
-    fn fence_acknowledged(&self, host: &HostName, request: u64, index: u64) {
-        let waiting = self.log.with(|replica| due::due(&replica.state, self.proposer.now()).raises);
-        for raise in waiting.into_iter().filter(|raise| raise.host == *host && raise.index <= index) {
-            tracing::info!(%host, run = %raise.run, index, request, "fence acknowledged");
-            let command = Command::AcknowledgeFence { run: raise.run, host: raise.host, index };
-            self.propose_detached(command, None);
         }
     }
 
@@ -194,7 +203,8 @@ impl Dispatcher {
                 announced: HashMap::new(),
                 sent: HashMap::new(),
                 unannounced: true,
-                raised: HashSet::new(),
+                raised: HashMap::new(),
+                ordered: HashSet::new(),
                 proposed: HashSet::new(),
                 absent: HashMap::new(),
             });
@@ -250,18 +260,15 @@ impl Dispatcher {
         let Some(state) = &mut self.reign else { return };
         for raise in &duties.raises {
             let Some(session) = acknowledged(state, &raise.host) else { continue };
-            let key = (session, raise.run.to_string(), raise.index);
-            if state.raised.contains(&key) {
+            if state.raised.values().any(|raised| raised.session == session && raised.fence == *raise) {
                 continue;
             }
+            let request = self.sessions.next_request();
             let fence = Fence { generation: state.reign.generation, term: state.reign.term, index: raise.index };
-            let message = v1::Raise {
-                request: self.sessions.next_request(),
-                fence: Some(baton_wire::agent::fence(fence)),
-                run: raise.run.to_string(),
-            };
+            let message =
+                v1::Raise { request, fence: Some(baton_wire::agent::fence(fence)), run: raise.run.to_string() };
             if self.sessions.send(&raise.host, session, to_agent::Message::Raise(message)) {
-                state.raised.insert(key);
+                state.raised.insert(request, Raised { session, fence: raise.clone() });
             }
         }
     }
@@ -305,7 +312,8 @@ impl Dispatcher {
                 if sent.session != session {
                     *sent = Sent { session, tasks: HashSet::new() };
                 }
-                sent.tasks.insert(order.task);
+                sent.tasks.insert(order.task.clone());
+                state.ordered.insert(order.task);
             }
         }
         absent
@@ -317,6 +325,8 @@ impl Dispatcher {
         let ripe: Vec<DueOrder> = absent
             .into_iter()
             .filter(|order| !state.proposed.contains(&order.task))
+            // What this leader has sent may be at work: that ends as unknown, never as left out.
+            .filter(|order| !state.ordered.contains(&order.task))
             .filter(|order| {
                 // Counted for the host, not for the step: a host that has been away all the time costs its wait once.
                 state.absent.get(&order.task.host).is_some_and(|since| now.since(*since) >= self.unreachable_after)
@@ -331,11 +341,11 @@ impl Dispatcher {
             let Some(state) = &mut self.reign else { return };
             state.proposed.insert(order.task.clone());
             let evidence = format!(
-                "no session with {} of {} coordinators ({}) for {}",
+                "the leader has had no session with it for {}, and {} of {} coordinators ({}) have none now",
+                self.unreachable_after,
                 without.len(),
                 survey.coordinators,
                 without.join(", "),
-                self.unreachable_after
             );
             let command = Command::SkipUnreachable { task: order.task.clone(), evidence };
             self.propose_detached(command, Some((order.task, finished.clone())));

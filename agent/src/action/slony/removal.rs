@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use baton_model::{
-    action::slony::Drop as Removal,
+    action::slony::{Asked, Drop as Removal},
     outcome::{Fault, Observation},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_postgres::error::SqlState;
 
 use crate::{
@@ -34,7 +34,7 @@ const WATCH_EVERY: Duration = Duration::from_millis(200);
 const ATTEMPTS_MAX: u32 = 4;
 
 /// Why this schema must not be dropped; none where it may.
-fn refusal(node: &Node, view: &View, evidence: &Value) -> Option<Fault> {
+fn refusal(node: &Node, view: &View, evidence: &Asked) -> Option<Fault> {
     if view.version.starts_with("1.") {
         let message = format!(
             "{node}: Slony {} hides the applications' triggers in the catalogue; dropping its schema would lose them",
@@ -42,9 +42,7 @@ fn refusal(node: &Node, view: &View, evidence: &Value) -> Option<Fault> {
         );
         return Some(Fault::new("BTN-0747", message, "Remove this node with Slony's own UNINSTALL NODE."));
     }
-    if evidence.is_null() {
-        return None;
-    }
+    let evidence = evidence.0.as_ref()?;
     let remedy =
         "Run slony.evidence (on the old origin: slony.lost_rows) on this host first, and give its data to this step.";
     let Some(entry) = entry(evidence, &node.database) else {

@@ -118,6 +118,7 @@ impl World {
         if matches!(answer, Answer::Refused { .. } | Answer::Already) {
             let mut same = before.clone();
             same.index = self.state.index;
+            same.latest = self.state.latest;
             same.requests = self.state.requests.clone();
             if same != self.state {
                 self.broken.push(format!("{answer:?} changed the state: {proposal:?}"));

@@ -23,6 +23,38 @@ pub struct Server {
     pub password: Option<Text>,
 }
 
+/// A value that a step asks for. A key that is there counts even where what it refers to turned out to be nothing: a skipped
+/// step registers null, and null must not pass for "nobody asked".
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Asked(pub Option<serde_json::Value>);
+
+impl Asked {
+    fn is_not(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Serialize for Asked {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Asked {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_json::Value::deserialize(deserializer).map(|value| Self(Some(value)))
+    }
+}
+
+impl JsonSchema for Asked {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Asked".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        serde_json::Value::json_schema(generator)
+    }
+}
+
 fn port() -> u16 {
     5432
 }
@@ -78,8 +110,8 @@ params!(Drop {
     #[serde(default)]
     pub end_blockers: bool,
     /// Data of the `slony.evidence` step: refused where it lacks a database that still has the schema.
-    #[serde(default)]
-    pub evidence: serde_json::Value,
+    #[serde(default, skip_serializing_if = "Asked::is_not")]
+    pub evidence: Asked,
 });
 params!(Start {
     pub server: Server,
