@@ -57,21 +57,22 @@ pub struct DueRaise {
 
 /// Derives the duties from committed state alone.
 pub fn due(state: &State, now: Moment) -> Duties {
-    due_except(state, now, |_| false)
+    due_except(state, now, |_| None)
 }
 
-/// As [`due`], without the orders for tasks that the caller knows already: a thousand hosts report one by one, and each
-/// report must not cost a thousand copies.
-pub fn due_except(state: &State, now: Moment, known: impl Fn(&TaskId) -> bool) -> Duties {
+/// As [`due`], without the orders that the caller has given already: a thousand hosts report one by one, and each report
+/// must not cost a thousand copies. `given` answers the authority under which a task was ordered; where that has risen since,
+/// the order is due again, so that a fence raised for another task of the host does not end this one.
+pub fn due_except(state: &State, now: Moment, given: impl Fn(&TaskId) -> Option<u64>) -> Duties {
     let mut duties = Duties::default();
     for run in state.runs.values().filter(|run| !run.phase.is_over()) {
-        due_of(run, now, &known, &mut duties);
+        due_of(run, now, &given, &mut duties);
     }
     duties.orders.sort_by(|a, b| (a.index, &a.task).cmp(&(b.index, &b.task)));
     duties
 }
 
-fn due_of(run: &Run, now: Moment, known: &impl Fn(&TaskId) -> bool, duties: &mut Duties) {
+fn due_of(run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Option<u64>, duties: &mut Duties) {
     let wake = |duties: &mut Duties, at: Moment| {
         duties.wake = Some(duties.wake.map_or(at, |other| other.min(at)));
     };
@@ -90,16 +91,17 @@ fn due_of(run: &Run, now: Moment, known: &impl Fn(&TaskId) -> bool, duties: &mut
                         wake(duties, *not_before);
                         continue;
                     }
-                    // After a halt what runs is awaited, and what was never sent must not start.
-                    if !is_dispatching(run) {
-                        continue;
-                    }
                     // One name for a step's tasks, changed in place: most are known, and a name costs three allocations.
                     let id = name.get_or_insert_with(|| run.task_id(step, task));
                     id.host = task.host.clone();
                     id.attempt = task.attempt;
-                    if known(id) {
-                        continue;
+                    match given(id) {
+                        Some(authority) if authority == *index => continue,
+                        // It is at the host: this only tells the newer authority.
+                        Some(_) => {}
+                        // After a halt what runs is awaited, and what was never sent must not start.
+                        None if !is_dispatching(run) => continue,
+                        None => {}
                     }
                     duties.orders.push(DueOrder {
                         unreachable: run.ruling_step(step).map_or(Unreachable::Fail, |step| step.unreachable),
@@ -124,18 +126,21 @@ fn due_of(run: &Run, now: Moment, known: &impl Fn(&TaskId) -> bool, duties: &mut
     }
 }
 
-/// Where the fence of an open run stands on one host: an order below it is stale.
-pub fn mark_on(run: &Run, host: &HostName) -> u64 {
-    run.steps
-        .values()
-        .flat_map(|step| &step.tasks)
-        .filter(|task| task.host == *host)
+/// Where the fence of an open run stands on one host: an order below it is stale. `None` where a halted run awaits what
+/// runs there: its authority may have risen since it was ordered, and nothing is ordered again while the run is halted.
+pub fn mark_on(run: &Run, host: &HostName) -> Option<u64> {
+    let tasks = run.steps.values().flat_map(|step| &step.tasks).filter(|task| task.host == *host);
+    let lowest = tasks
         .filter_map(|task| match task.status {
             TaskStatus::Due { index, .. } => Some(index),
             _ => None,
         })
-        .min()
-        .unwrap_or(run.mark)
+        .min();
+    match lowest {
+        Some(_) if !is_dispatching(run) => None,
+        Some(lowest) => Some(lowest),
+        None => Some(run.mark),
+    }
 }
 
 fn is_dispatching(run: &Run) -> bool {

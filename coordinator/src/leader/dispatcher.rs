@@ -71,7 +71,8 @@ struct ReignState {
 
 struct Sent {
     session: SessionId,
-    tasks: HashSet<TaskId>,
+    /// With the authority under which each was ordered.
+    tasks: HashMap<TaskId, u64>,
 }
 
 struct Raised {
@@ -211,15 +212,17 @@ impl Dispatcher {
         }
         self.announce();
         let Some(state) = &self.reign else { return LOOK_AGAIN };
-        let duties = self.log.with(|replica| {
+        let mut duties = self.log.with(|replica| {
             due::due_except(&replica.state, now, |task| {
-                state.sent.get(&task.host).is_some_and(|sent| sent.tasks.contains(task))
+                state.sent.get(&task.host).and_then(|sent| sent.tasks.get(task)).copied()
             })
         });
         let wake = duties.wake;
-        self.raise(&duties);
+        let raises = std::mem::take(&mut duties.raises);
         self.expire(&duties, finished);
+        // Orders before fences: what is still wanted on a host hears of its newer authority before what is older ends there.
         let absent = self.send(duties.orders, now);
+        self.raise(&raises);
         self.skip_unreachable(absent, now, finished).await;
         let until = wake.map_or(LOOK_AGAIN, |wake| Duration::from_millis(wake.since(now).as_millis().max(1)));
         until.min(LOOK_AGAIN)
@@ -242,7 +245,8 @@ impl Dispatcher {
                 for (name, _) in groups {
                     floors.push(v1::RunFloor { group: name.to_string(), number: replica.state.floor(name) });
                     if let Some(run) = replica.state.open_run(name) {
-                        marks.push(v1::RunMark { run: run.id.to_string(), index: due::mark_on(run, &host) });
+                        let mark = |index| v1::RunMark { run: run.id.to_string(), index };
+                        marks.extend(due::mark_on(run, &host).map(mark));
                     }
                 }
                 (marks, floors)
@@ -256,9 +260,9 @@ impl Dispatcher {
         }
     }
 
-    fn raise(&mut self, duties: &Duties) {
+    fn raise(&mut self, raises: &[DueRaise]) {
         let Some(state) = &mut self.reign else { return };
-        for raise in &duties.raises {
+        for raise in raises {
             let Some(session) = acknowledged(state, &raise.host) else { continue };
             if state.raised.values().any(|raised| raised.session == session && raised.fence == *raise) {
                 continue;
@@ -308,11 +312,11 @@ impl Dispatcher {
             });
             tracing::info!(task = %order.task, %fence, "ordered");
             if self.sessions.send(&host, session, to_agent::Message::Execute(message)) {
-                let sent = state.sent.entry(host).or_insert_with(|| Sent { session, tasks: HashSet::new() });
+                let sent = state.sent.entry(host).or_insert_with(|| Sent { session, tasks: HashMap::new() });
                 if sent.session != session {
-                    *sent = Sent { session, tasks: HashSet::new() };
+                    *sent = Sent { session, tasks: HashMap::new() };
                 }
-                sent.tasks.insert(order.task.clone());
+                sent.tasks.insert(order.task.clone(), order.index);
                 state.ordered.insert(order.task);
             }
         }

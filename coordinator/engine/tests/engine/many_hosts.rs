@@ -28,10 +28,10 @@ fn a_thousand_hosts_report_one_by_one_over_one_copy_of_the_plan() {
     let run = world.start(vec![vec![step], vec![next]]);
     let plan = Arc::clone(&world.run(&run).plan);
     let began = Instant::now();
-    let mut sent = std::collections::HashSet::new();
+    let mut sent = std::collections::HashMap::new();
     for host in &hosts {
-        for order in due_except(&world.state, world.now, |task| sent.contains(task)).orders {
-            sent.insert(order.task);
+        for order in due_except(&world.state, world.now, |task| sent.get(task).copied()).orders {
+            sent.insert(order.task, order.index);
         }
         let task = world.task(&run, &format!("1@{host}#1"));
         let report = Box::new(world.word(Outcome::Changed, Value::from(1)));
