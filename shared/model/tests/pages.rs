@@ -64,7 +64,7 @@ fn no_action_is_described_that_does_not_exist() {
 fn step_names(runbook: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/runbooks/horizon-daas").join(runbook);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().filter_map(|line| line.strip_prefix("  - name: ")).map(str::to_owned).collect()
+    text.lines().filter_map(|line| line.trim_start().strip_prefix("- name: ")).map(str::to_owned).collect()
 }
 
 #[test]
