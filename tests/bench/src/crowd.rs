@@ -26,7 +26,7 @@ use baton_proto::v1::{
 use baton_wire::agent as wire;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::ground;
 
@@ -55,6 +55,7 @@ pub struct Crowd {
     sender: Arc<watch::Sender<Tally>>,
     connecting: Arc<Semaphore>,
     stop: CancellationToken,
+    present: TaskTracker,
 }
 
 pub fn host(number: usize) -> String {
@@ -79,7 +80,13 @@ impl Crowd {
     pub fn new() -> Self {
         let (sender, tally) = watch::channel(Tally::default());
         let connecting = Arc::new(Semaphore::new(CONNECTING_MAX));
-        Self { tally, sender: Arc::new(sender), connecting, stop: CancellationToken::new() }
+        Self {
+            tally,
+            sender: Arc::new(sender),
+            connecting,
+            stop: CancellationToken::new(),
+            present: TaskTracker::new(),
+        }
     }
 
     /// More agents, each with a session to every one of these coordinators.
@@ -96,7 +103,7 @@ impl Crowd {
                     offset: number as f64 / identities.len() as f64,
                 };
                 let stop = self.stop.clone();
-                tokio::spawn(async move {
+                self.present.spawn(async move {
                     tokio::select! {
                         () = stop.cancelled() => {}
                         ended = agent.attend() => {
@@ -114,6 +121,13 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+
+    /// All of them go, before their coordinators do: otherwise they would be seen to lose them.
+    pub async fn leave(self) {
+        self.stop.cancel();
+        self.present.close();
+        self.present.wait().await;
     }
 
     pub fn tally(&self) -> Tally {

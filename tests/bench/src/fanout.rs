@@ -80,8 +80,7 @@ pub async fn run(options: Options, directory: &Path, report: &mut Report) -> Res
     let row = Row::new(NAME, what("the last outcome committed, median"), sample.median(), "ms");
     report.rows.push(if agents == 1000 { row.at_most(1000.0, "ms") } else { row });
     report.rows.push(Row::new(NAME, what("the last outcome committed, slowest"), sample.max(), "ms"));
-    // Before the coordinators, or they would be seen to leave.
-    drop(crowd);
+    crowd.leave().await;
     Ok(())
 }
 

@@ -65,7 +65,6 @@ pub async fn run(options: Options, directory: &Path, report: &mut Report) -> Res
         let each = (load - idle) * 1e6 / present as f64;
         report.rows.push(Row::new(NAME, format!("{present} idle sessions, CPU each"), each, "µs/s"));
     }
-    // Before the coordinators, or they would be seen to leave.
-    drop(crowd);
+    crowd.leave().await;
     Ok(())
 }
