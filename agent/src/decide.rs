@@ -3,6 +3,8 @@
 //! Pure: (ledger, message) → decision, with the lines that must be in the journal before the decision takes effect.
 //! It must never read a clock or look at the host.
 
+use std::collections::BTreeMap;
+
 use baton_model::{
     fence::{Fence, Reign},
     ids::{GroupName, HostName, RunId, TaskId},
@@ -159,6 +161,19 @@ pub fn may_begin(ledger: &Ledger, task: &TaskId, fence: Fence) -> Result<(), Fau
     Ok(())
 }
 
+/// Whether something of a run with a lower index can still act here.
+pub fn acts_below(ledger: &Ledger, run: &RunId, index: u64) -> bool {
+    ledger.tasks.iter().any(|(task, entry)| {
+        task.run == *run && entry.is_open() && entry.order().is_some_and(|order| order.fence.index < index)
+    })
+}
+
+/// What is good waits until what the raised fence of its run has ended is over: it may be what undoes it.
+pub fn waits_for_superseded(ledger: &Ledger, task: &TaskId, fence: Fence) -> bool {
+    let raised = ledger.raised(&task.run);
+    fence.index >= raised && acts_below(ledger, &task.run, raised)
+}
+
 /// A coordinator says that it leads: what must be on disk before that is acknowledged, or why it is not.
 pub fn accede(
     ledger: &Ledger,
@@ -178,10 +193,20 @@ pub fn accede(
     if reign > seen.reign || seen.coordinator.is_empty() {
         changes.push(Change::Ruler(Ruler { reign, coordinator: from.to_owned() }));
     }
-    changes.extend(marks.iter().flat_map(|(run, index)| lift(ledger, run, *index)));
-    let higher = |(group, number): &&(GroupName, u64)| *number > ledger.floor(group);
-    changes.extend(floors.iter().filter(higher).map(|(group, number)| Change::Floor(group.clone(), *number)));
+    changes.extend(highest(marks).into_iter().flat_map(|(run, index)| lift(ledger, run, index)));
+    let floors = highest(floors).into_iter().filter(|(group, number)| *number > ledger.floor(group));
+    changes.extend(floors.map(|(group, number)| Change::Floor(group.clone(), number)));
     Ok(changes)
+}
+
+/// One number each: a message may name one thing twice, and nothing may sink on its way to the journal.
+fn highest<K: Ord>(named: &[(K, u64)]) -> BTreeMap<&K, u64> {
+    let mut highest = BTreeMap::new();
+    for (key, number) in named {
+        let most = highest.entry(key).or_insert(*number);
+        *most = (*most).max(*number);
+    }
+    highest
 }
 
 /// The fence of one run is raised. Tasks of the run with a lower index must end before that is acknowledged.

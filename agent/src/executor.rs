@@ -193,8 +193,7 @@ impl Executor {
         tracing::info!(coordinator = from, reign = %accession.reign, "reign acknowledged");
         self.respite = Some(Instant::now() + RESPITE);
         let open_tasks = self.journal.ledger().unforgotten().map(|(task, _)| task.clone()).collect();
-        let answer =
-            wire::Acknowledgement { request: accession.request, reign: accession.reign, index: 0, open_tasks };
+        let answer = wire::Acknowledgement { request: accession.request, reign: accession.reign, index: 0, open_tasks };
         self.send(from, Up::Acknowledged(wire::acknowledged(&answer)));
         self.sent.clear();
         self.resend();
@@ -306,27 +305,25 @@ impl Executor {
     fn broken(&self, task: &TaskId, error: &str) -> Report {
         tracing::error!(%task, error, "a task broke");
         let fault = Fault::new("BTN-0494", format!("the agent broke while it performed {task}"), "Look at the host.");
-        Report { outcome: Outcome::Unknown, summary: "the agent broke".into(), fault: Some(fault), ..self.not_begun(task) }
+        Report {
+            outcome: Outcome::Unknown,
+            summary: "the agent broke".into(),
+            fault: Some(fault),
+            ..self.not_begun(task)
+        }
     }
 
+    /// Answers the raises below which nothing acts any more, each with its own index: what its run has seen since says nothing
+    /// about what was asked.
     fn settle_raises(&mut self) {
         let ledger = self.journal.ledger();
-        let open = |raised: &wire::Raised| {
-            ledger.tasks.iter().any(|(task, entry)| {
-                let below = |order: &Order| order.fence.index < raised.fence.index;
-                task.run == raised.run && entry.is_open() && entry.order().is_some_and(below)
-            })
-        };
-        let (waiting, settled) = std::mem::take(&mut self.raises).into_iter().partition(|(_, raised)| open(raised));
+        let (waiting, settled) = std::mem::take(&mut self.raises)
+            .into_iter()
+            .partition(|(_, raised)| decide::acts_below(ledger, &raised.run, raised.fence.index));
         self.raises = waiting;
-        for (from, raised) in settled {
-            let ledger = self.journal.ledger();
-            let answer = wire::Acknowledgement {
-                request: raised.request,
-                reign: ledger.ruler.reign,
-                index: ledger.mark(&raised.run),
-                open_tasks: Vec::new(),
-            };
+        for (from, wire::Raised { request, fence, .. }) in settled {
+            let (reign, index) = (fence.reign(), fence.index);
+            let answer = wire::Acknowledgement { request, reign, index, open_tasks: Vec::new() };
             self.send(&from, Up::Acknowledged(wire::acknowledged(&answer)));
         }
     }
@@ -336,18 +333,15 @@ impl Executor {
         let mut waiting = VecDeque::new();
         while self.running.len() < self.options.tasks_max {
             let Some(task) = self.queue.pop_front() else { break };
-            let interrupted = match self.journal.ledger().tasks.get(&task) {
-                Some(Entry::Received { .. }) => false,
-                Some(Entry::Started { .. }) => true,
+            let (order, received, interrupted) = match self.journal.ledger().tasks.get(&task) {
+                Some(Entry::Received { order, received }) => (order.clone(), *received, false),
+                Some(Entry::Started { order, received, .. }) => (order.clone(), *received, true),
                 _ => continue,
             };
-            let (order, received) = match self.journal.ledger().tasks.get(&task) {
-                Some(Entry::Received { order, received } | Entry::Started { order, received, .. }) => {
-                    (order.clone(), *received)
-                }
-                _ => continue,
-            };
-            if self.waits_for_word(&task, &order) || self.waits_for_earlier(&task) {
+            if self.waits_for_word(&task, &order)
+                || self.waits_for_earlier(&task)
+                || decide::waits_for_superseded(self.journal.ledger(), &task, order.fence)
+            {
                 waiting.push_back(task);
                 continue;
             }

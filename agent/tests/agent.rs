@@ -301,3 +301,26 @@ async fn a_server_that_is_no_coordinator_gets_no_session() {
     good.peer().await;
     assert!(!eve.is_called(Duration::from_secs(1)).await);
 }
+
+#[tokio::test]
+async fn what_undoes_waits_for_what_it_undoes_and_a_raise_is_answered_with_its_own_index() {
+    let mut world = World::new();
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let effects = world.shown("effects");
+    let script = format!(
+        "trap 'sleep 0.7; echo ended >> {effects}; exit' TERM; echo begun >> {effects}; while :; do sleep 0.05; done"
+    );
+    let stale = order("db1", "1", (1, 10), &script, LONG);
+    let undo = order("db1", "undo", (1, 20), &format!("echo undone >> {effects}"), LONG);
+    peer.execute(&stale).await;
+    until("the effect", || world.lines("effects") == 1).await;
+    let fence = baton_model::fence::Fence { index: 15, ..stale.fence };
+    let raised = wire::Raised { request: 99, run: stale.task.run.clone(), fence };
+    peer.send(Down::Raise(wire::raise(&raised))).await;
+    peer.execute(&undo).await;
+    let answer = peer.acknowledged(99).await;
+    assert_eq!((answer.reign, answer.index), (fence.reign(), 15));
+    assert_eq!(peer.finished(&undo.task).await.outcome, Outcome::Changed);
+    assert_eq!(std::fs::read_to_string(world.path("effects")).expect("read"), "begun\nended\nundone\n");
+}

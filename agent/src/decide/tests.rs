@@ -407,3 +407,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_raise_has_ended_is_waited_for_by_what_is_good_and_by_nothing_else() {
+    let mut ledger = ledger();
+    let (stale, good) = (order(task(3, 1), (1, 5, 10)), order(task(3, 2), (1, 5, 20)));
+    let run = stale.task.run.clone();
+    ledger.apply(Change::Task(stale.task.clone(), Entry::Received { order: stale.clone(), received: Moment(0) }));
+    ledger.apply(Change::Task(good.task.clone(), Entry::Received { order: good.clone(), received: Moment(0) }));
+    assert!(!waits_for_superseded(&ledger, &good.task, good.fence), "nothing was raised above 10");
+    let changes = raise(&ledger, "c1", &run, Fence { index: 15, ..good.fence }).expect("raised");
+    commit(&mut ledger, changes);
+    assert!(waits_for_superseded(&ledger, &good.task, good.fence));
+    assert!(!waits_for_superseded(&ledger, &stale.task, stale.fence), "it has to be ended");
+    assert!(!waits_for_superseded(&ledger, &task(4, 1), Fence { index: 20, ..good.fence }), "another run");
+    assert!(acts_below(&ledger, &run, 15) && acts_below(&ledger, &run, 11) && !acts_below(&ledger, &run, 10));
+    ledger.apply(Change::Task(stale.task.clone(), Entry::Finished { order: stale, report: report() }));
+    assert!(!waits_for_superseded(&ledger, &good.task, good.fence) && !acts_below(&ledger, &run, 20));
+}
+
+/// A message is no proof: what names one run or group twice must not end the agent.
+#[test]
+fn a_reign_that_names_one_run_twice_counts_with_the_highest() {
+    let mut ledger = ledger();
+    let (run, group) = (task(3, 1).run, task(3, 1).run.group);
+    let marks = [(run.clone(), 30), (run.clone(), 20), (run.clone(), 25)];
+    let floors = [(group.clone(), 9), (group.clone(), 7)];
+    let changes = accede(&ledger, "c1", Reign { generation: 1, term: 6 }, &marks, &floors).expect("a new reign");
+    commit(&mut ledger, changes);
+    assert_eq!((ledger.mark(&run), ledger.floor(&group)), (0, 9), "its run is over, and its mark dropped");
+    let other = task(9, 1).run;
+    let marks = [(other.clone(), 30), (other.clone(), 20)];
+    let changes = accede(&ledger, "c1", Reign { generation: 1, term: 7 }, &marks, &[]).expect("a new reign");
+    commit(&mut ledger, changes);
+    assert_eq!((ledger.mark(&other), ledger.raised(&other)), (30, 30));
+}

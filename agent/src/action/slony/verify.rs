@@ -4,6 +4,8 @@
 //! failing, and on both sides of a split brain. Everything here is asked of the side that knows it. It writes one row, into a table of our
 //! own; where that is not in the set, a SYNC has to do, and the summary says so.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use baton_model::{
     action::slony::Verify,
@@ -27,6 +29,9 @@ use super::{
 
 /// The origin may be this many events ahead of what is confirmed; they come back lazily.
 const LAG_EVENTS_MAX: i64 = 20;
+/// How long the backlog may take to get that small, and how often it is looked at.
+const LAG_WITHIN: Duration = Duration::from_secs(60);
+const LAG_EVERY: Duration = Duration::from_millis(500);
 
 struct Proof<'a> {
     context: &'a Context,
@@ -224,11 +229,19 @@ async fn lag(proof: &mut Proof<'_>, node: &Node, session: &Session, receiver: i6
         "SELECT coalesce(max(st_lag_num_events), 0)::int8 FROM {}.sl_status WHERE st_received = $1",
         node.schema()
     );
-    let events: i64 = session.row(&sql, &[&(receiver as i32)]).await.map_err(|error| fault(&error))?.get(0);
+    let began = tokio::time::Instant::now();
+    // Confirmations come lazily, and after a copy there is a backlog to work off: what counts is that it gets small.
+    let events: i64 = loop {
+        let events = session.row(&sql, &[&(receiver as i32)]).await.map_err(|error| fault(&error))?.get(0);
+        if events <= LAG_EVENTS_MAX || began.elapsed() >= LAG_WITHIN {
+            break events;
+        }
+        tokio::time::sleep(LAG_EVERY).await;
+    };
     proof.check(
         events <= LAG_EVENTS_MAX,
         format!("{node}: {events} events are not confirmed yet"),
-        format!("{node}: {events} events are not confirmed"),
+        format!("{node}: {events} events are not confirmed after {LAG_WITHIN:?}"),
     );
     Ok(())
 }
