@@ -19,9 +19,8 @@ async fn the_horizon_story_is_true_to_its_end() {
     let binaries = Binaries::beside_this().expect("the programs");
     let size = Size { tenant: true, thousands: 1 };
     let mut teller = Teller::new("horizon-daas");
-    let mut installation = Installation::build(directory.path(), programs, helper, binaries, size, |_| {})
-        .await
-        .expect("a world");
+    let mut installation =
+        Installation::build(directory.path(), programs, helper, binaries, size, |_| {}).await.expect("a world");
     story::horizon::tell(&mut installation, &mut teller, Show::Quiet).await.expect("the story is told to its end");
     assert!(teller.finish(), "{}", teller.record.table());
     assert_eq!(teller.record.runs.len(), 8, "{}", teller.record.table());

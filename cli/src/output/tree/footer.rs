@@ -55,7 +55,11 @@ fn asked(view: &RunView, look: &Look) -> Vec<Line> {
             let question = step.question.as_deref().unwrap_or(&step.name);
             let mut lines = wrapped(&format!("step {} waits for a person: {question}", step.id), Paint::Warn, look);
             let command = format!("baton confirm {} {} --reason {}", view.summary.id, step.id, look.ellipsis());
-            lines.push(Line::new(2).with(Paint::Bold, command).with(Paint::Dim, "  it is so (or \"baton approve\", as a second person)"));
+            lines.push(
+                Line::new(2)
+                    .with(Paint::Bold, command)
+                    .with(Paint::Dim, "  it is so (or \"baton approve\", as a second person)"),
+            );
             if !view.summary.phase.contains("halted") {
                 lines.push(abort(view, look));
             }
