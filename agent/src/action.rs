@@ -36,6 +36,12 @@ pub trait Perform: Send + Sync {
     /// It does no harm to act again where a crash left it unclear and `observe` says that it differs.
     fn repeatable(&self) -> bool;
 
+    /// It does no harm to act again even where `observe` cannot tell: the author of the runbook said so, or what it does is
+    /// the same however often it is done. A condition that gave no answer is neither.
+    fn repeatable_blind(&self) -> bool {
+        false
+    }
+
     /// A check or a wait: `act` is the check itself (waiting as long as it should), and changes nothing. It is neither
     /// observed before nor after, is always repeatable, and ends as unchanged or failed.
     fn only_observes(&self) -> bool {

@@ -245,14 +245,16 @@ pub enum Recovery {
     Unknown,
 }
 
+/// `repeatable`: acting again does no harm where the observation says that it differs; `blind`: even where it says nothing.
 /// `may_act`: its fence is still good and its time is not over.
-pub fn recover(observation: &Observation, repeatable: bool, may_act: bool) -> Recovery {
-    match (observation, repeatable, may_act) {
-        (Observation::InPlace { .. }, _, _) => Recovery::InPlace,
-        // Where nothing can be observed, `repeatable` is the runbook's author's own word that twice does no harm.
-        (Observation::Differs { .. } | Observation::CannotTell { .. }, true, true) => Recovery::Act,
-        (Observation::Differs { .. }, true, false) => Recovery::NotDone,
-        (Observation::Differs { .. }, false, _) | (Observation::CannotTell { .. }, _, _) => Recovery::Unknown,
+pub fn recover(observation: &Observation, repeatable: bool, blind: bool, may_act: bool) -> Recovery {
+    match observation {
+        Observation::InPlace { .. } => Recovery::InPlace,
+        Observation::Differs { .. } if repeatable && may_act => Recovery::Act,
+        Observation::Differs { .. } if repeatable => Recovery::NotDone,
+        // A condition that could not be asked is no permission: only the author's own word that twice does no harm is.
+        Observation::CannotTell { .. } if blind && may_act => Recovery::Act,
+        Observation::Differs { .. } | Observation::CannotTell { .. } => Recovery::Unknown,
     }
 }
 

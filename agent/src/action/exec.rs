@@ -98,6 +98,10 @@ impl Perform for Run {
     fn repeatable(&self) -> bool {
         self.repeatable || self.creates.is_some() || self.unless.is_some()
     }
+
+    fn repeatable_blind(&self) -> bool {
+        self.repeatable
+    }
 }
 
 #[cfg(test)]

@@ -282,6 +282,11 @@ impl Perform for Service {
         self.wish != Wish::Restarted
     }
 
+    /// The same word once more, to a service whose state is not known, starts or stops nothing twice.
+    fn repeatable_blind(&self) -> bool {
+        self.repeatable()
+    }
+
     fn only_observes(&self) -> bool {
         self.check
     }

@@ -188,6 +188,10 @@ impl Perform for Exec {
     fn repeatable(&self) -> bool {
         self.repeatable || self.unless.is_some()
     }
+
+    fn repeatable_blind(&self) -> bool {
+        self.repeatable
+    }
 }
 
 trait Lock {

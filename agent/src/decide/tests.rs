@@ -141,18 +141,19 @@ fn what_a_crash_left_is_repeated_only_where_that_does_no_harm() {
     let in_place = || Observation::InPlace { note: String::new() };
     let differs = || Observation::Differs { change: String::new() };
     let cannot_tell = || Observation::CannotTell { why: String::new() };
-    for repeatable in [false, true] {
-        for may_act in [false, true] {
-            assert_eq!(recover(&in_place(), repeatable, may_act), Recovery::InPlace);
-        }
+    for flags in 0..8 {
+        let [repeatable, blind, may_act] = [1, 2, 4].map(|bit| flags & bit != 0);
+        assert_eq!(recover(&in_place(), repeatable, blind, may_act), Recovery::InPlace);
+        let expected = match (repeatable, may_act) {
+            (true, true) => Recovery::Act,
+            (true, false) => Recovery::NotDone,
+            (false, _) => Recovery::Unknown,
+        };
+        assert_eq!(recover(&differs(), repeatable, blind, may_act), expected, "{flags}");
+        // Whatever a condition would have meant, had it answered.
+        let expected = if blind && may_act { Recovery::Act } else { Recovery::Unknown };
+        assert_eq!(recover(&cannot_tell(), repeatable, blind, may_act), expected, "{flags}");
     }
-    assert_eq!(recover(&differs(), true, true), Recovery::Act);
-    assert_eq!(recover(&differs(), true, false), Recovery::NotDone);
-    assert_eq!(recover(&differs(), false, true), Recovery::Unknown);
-    assert_eq!(recover(&differs(), false, false), Recovery::Unknown);
-    assert_eq!(recover(&cannot_tell(), true, true), Recovery::Act);
-    assert_eq!(recover(&cannot_tell(), true, false), Recovery::Unknown);
-    assert_eq!(recover(&cannot_tell(), false, true), Recovery::Unknown);
 }
 
 /// Found by the sequences below: the mark had risen above what was remembered of the task.

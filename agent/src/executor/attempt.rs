@@ -28,6 +28,10 @@ pub const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an observation may take that follows an effect, whatever is left of the task's time.
 const OBSERVE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A fault's message and its remedy are cut to so much each.
+const FAULT_BYTES_MAX: usize = 4 * 1024;
+const CUT: &str = " [cut]";
+
 /// What a performance asks of the executor.
 pub(super) enum Ask {
     /// "My effect begins": answered when that is on disk, or with a refusal where the fence has moved.
@@ -166,7 +170,8 @@ impl Attempt {
         };
         if self.interrupted {
             let may_act = !self.superseded && !context.is_cancelled();
-            match decide::recover(&observation, perform.repeatable(), may_act) {
+            let (repeatable, blind) = (perform.repeatable(), perform.repeatable_blind());
+            match decide::recover(&observation, repeatable, blind, may_act) {
                 Recovery::Act => {
                     context.output().line("The agent was restarted in the middle of this task; it is done again.")
                 }
@@ -344,8 +349,20 @@ async fn forward(mut notes: mpsc::Receiver<Note>, asks: &mpsc::Sender<Ask>, task
 }
 
 fn clean_fault(context: &Context, mut fault: Fault) -> Fault {
+    // Redacted first: a secret that is cut in two would not be found.
     fault.message = context.redact(&fault.message);
     fault.remedy = context.redact(&fault.remedy);
+    cut_fault(fault)
+}
+
+/// A fault goes into the log of every coordinator; a server's error can be as long as the statement it is about.
+fn cut_fault(mut fault: Fault) -> Fault {
+    for text in [&mut fault.message, &mut fault.remedy] {
+        if text.len() > FAULT_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(FAULT_BYTES_MAX - CUT.len()));
+            text.push_str(CUT);
+        }
+    }
     fault
 }
 
@@ -364,7 +381,7 @@ fn report(end: End, context: Option<&Context>, started: Moment, ended: Moment) -
         return Report {
             outcome,
             summary: line(&summary),
-            fault,
+            fault: fault.map(cut_fault),
             output: Default::default(),
             data: Default::default(),
             attachments: Vec::new(),
@@ -382,7 +399,7 @@ fn report(end: End, context: Option<&Context>, started: Moment, ended: Moment) -
         if outcome.is_success() {
             // Later steps would go on without what they need; the effect itself is told in the fault.
             let message = format!("{}; but its data is longer than {DATA_BYTES_MAX} bytes", context.redact(&summary));
-            fault = Some(Fault::new("BTN-0464", message, "Register less."));
+            fault = Some(cut_fault(Fault::new("BTN-0464", message, "Register less.")));
             outcome = Outcome::Failed;
         }
     }
@@ -393,4 +410,18 @@ fn report(end: End, context: Option<&Context>, started: Moment, ended: Moment) -
 fn line(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
     line.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_fault_is_cut_between_characters() {
+        let long = cut_fault(Fault::new("BTN-0001", "ä".repeat(FAULT_BYTES_MAX), "short"));
+        assert!(long.message.len() <= FAULT_BYTES_MAX && long.message.len() > FAULT_BYTES_MAX - 16);
+        assert!(long.message.ends_with(CUT) && long.remedy == "short");
+        let whole = "x".repeat(FAULT_BYTES_MAX);
+        assert_eq!(cut_fault(Fault::new("BTN-0001", whole.clone(), "")).message, whole);
+    }
 }

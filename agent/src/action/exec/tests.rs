@@ -141,6 +141,10 @@ async fn creates_and_unless_are_what_is_observed() {
     }
     assert!(matches!(bare.observe(&context).await.unwrap(), Observation::CannotTell { .. }));
     assert_eq!((bare.repeatable(), by_path.repeatable(), by_program.repeatable()), (false, true, true));
+    // A condition is no word of the author's that twice does no harm.
+    assert!(!bare.repeatable_blind() && !by_path.repeatable_blind() && !by_program.repeatable_blind());
+    let word = action("exec.run", json!({ "argv": [script], "unless": test, "repeatable": true }));
+    assert!(word.repeatable_blind());
 }
 
 #[tokio::test]

@@ -119,6 +119,11 @@ impl Perform for Removal {
     fn repeatable(&self) -> bool {
         true
     }
+
+    /// IF EXISTS.
+    fn repeatable_blind(&self) -> bool {
+        true
+    }
 }
 
 trait Remove {
