@@ -4,7 +4,7 @@
 //! this coordinator. It must never act, and never let one coordinator's slowness hold up another's.
 //!
 //! Who is on the other side: the [`Connector`] ends the handshake with an error unless the server's certificate names
-//! `baton://coordinator/...`; the name that then counts here is `Welcome`'s, from a party that is a coordinator for certain.
+//! `baton://coordinator/...`; that name is the one that counts here, and a `Welcome` under another is refused.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use baton_platform::{
     backoff::{Backoff, BackoffOptions},
     clock::Clock,
     random::Random,
-    tls::Connector,
+    tls::{Connector, Peer},
 };
 use baton_proto::v1::{
     self as pb, agent_sessions_client::AgentSessionsClient, from_agent::Message as Up, to_agent::Message as Down,
@@ -65,6 +65,10 @@ enum Ended {
     Silent(&'static str),
     #[error("the first message was not Welcome")]
     NotWelcome,
+    #[error(
+        "it calls itself {said:?}, and its certificate is for {proven:?}: correct its installation, or its host is in other hands"
+    )]
+    Impostor { said: String, proven: String },
     #[error(transparent)]
     Malformed(#[from] wire::Malformed),
     #[error("it took no more messages")]
@@ -75,14 +79,15 @@ enum Ended {
 
 /// Holds a session to this address until the token is cancelled.
 pub async fn hold(options: Options, address: Address, executor: Handle, stop: CancellationToken) {
-    let mut client = AgentSessionsClient::new(options.connector.channel(&address))
+    let (channel, peer) = options.connector.channel_and_peer(&address);
+    let mut client = AgentSessionsClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let mut backoff = Backoff::new(options.backoff);
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = once(&options, &mut client, &executor, &mut backoff) => ended,
+            ended = once(&options, &mut client, &peer, &executor, &mut backoff) => ended,
         };
         let wait = backoff.next(&options.random);
         // Once as a story, then quietly: a coordinator that is down for a day must not fill the log.
@@ -102,6 +107,7 @@ pub async fn hold(options: Options, address: Address, executor: Handle, stop: Ca
 async fn once(
     options: &Options,
     client: &mut AgentSessionsClient<tonic::transport::Channel>,
+    peer: &Peer,
     executor: &Handle,
     backoff: &mut Backoff,
 ) -> Ended {
@@ -124,6 +130,10 @@ async fn once(
         Ok(Err(ended)) => return ended,
         Err(_) => return Ended::Silent("Welcome"),
     };
+    if let Err(impostor) = check_name(&welcome.coordinator, peer) {
+        tracing::warn!(reason = %impostor, "a coordinator is refused");
+        return impostor;
+    }
     backoff.reset();
     tracing::info!(coordinator = %welcome.coordinator, "session begun");
     let session =
@@ -141,6 +151,15 @@ async fn once(
         executor.send(Request::Detach { coordinator: welcome.coordinator, up }).await;
     }
     ended
+}
+
+/// One coordinator must not speak for another: an order is obeyed because of who announced the reign.
+fn check_name(said: &str, peer: &Peer) -> Result<(), Ended> {
+    let proven = peer.name().map(|name| name.to_string()).unwrap_or_default();
+    if proven == said && !said.is_empty() {
+        return Ok(());
+    }
+    Err(Ended::Impostor { said: said.to_owned(), proven })
 }
 
 struct Session<'a> {

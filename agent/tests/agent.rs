@@ -324,3 +324,20 @@ async fn what_undoes_waits_for_what_it_undoes_and_a_raise_is_answered_with_its_o
     assert_eq!(peer.finished(&undo.task).await.outcome, Outcome::Changed);
     assert_eq!(std::fs::read_to_string(world.path("effects")).expect("read"), "begun\nended\nundone\n");
 }
+
+#[tokio::test]
+async fn a_coordinator_that_calls_itself_by_anothers_name_is_refused() {
+    let mut world = World::new();
+    let mut good = world.coordinator("c1").await;
+    let place = world.path("coordinator-c2");
+    drop(world.coordinator("c2").await);
+    let mut impostor = Coordinator::start_as("c1", &place).await;
+    world.start(&[&impostor, &good]);
+    good.peer().await.reign(1).await;
+    impostor.peer().await;
+    let log = || std::fs::read_to_string(world.path("log")).unwrap_or_default();
+    until("the refusal", || log().lines().any(|line| line.contains("a coordinator is refused") && line.contains("c2")))
+        .await;
+    // A refused session is over; the agent tries again, in case it was put right.
+    impostor.peer().await;
+}

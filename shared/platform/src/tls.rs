@@ -13,7 +13,7 @@ mod reloadable;
 
 use std::path::PathBuf;
 
-pub use connector::{ConnectOptions, Connector};
+pub use connector::{ConnectOptions, Connector, Peer};
 pub use incoming::{AcceptOptions, Incoming, PeerIo, TlsConnection};
 pub use material::Material;
 pub use reloadable::{RELOAD_PERIOD_DEFAULT, ReloadableTls, Reloaded};

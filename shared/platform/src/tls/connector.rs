@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::time::timeout;
@@ -46,6 +47,17 @@ impl Default for ConnectOptions {
     }
 }
 
+/// Who a channel is connected to, as the certificate of its latest connection says.
+#[derive(Clone, Debug, Default)]
+pub struct Peer(Arc<ArcSwapOption<Name>>);
+
+impl Peer {
+    /// The coordinator's name; none before the first connection.
+    pub fn name(&self) -> Option<Arc<Name>> {
+        self.0.load_full()
+    }
+}
+
 /// Makes channels over one network with one identity. Cheap to clone.
 #[derive(Clone)]
 pub struct Connector {
@@ -73,6 +85,11 @@ impl Connector {
     /// A channel to this address. Returns at once; connects when it is first used, and reconnects, each time with the
     /// certificate that is current then. Hold one for each peer: a channel per call would be a handshake per call.
     pub fn channel(&self, address: &Address) -> Channel {
+        self.channel_and_peer(address).0
+    }
+
+    /// As [`Connector::channel`], with the name that the other side has proven: for whoever must not take it from a message.
+    pub fn channel_and_peer(&self, address: &Address) -> (Channel, Peer) {
         // Plain http for tonic, because the encryption is inside the connection that it is given. No connect timeout
         // for tonic either: `connect` has it, and two for the same thing would race for the error.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -80,32 +97,42 @@ impl Connector {
             .http2_keep_alive_interval(self.options.keepalive_interval)
             .keep_alive_timeout(self.options.keepalive_timeout)
             .keep_alive_while_idle(true);
-        let (connector, address) = (self.clone(), address.clone());
-        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-            let (connector, address) = (connector.clone(), address.clone());
-            async move { connector.connect(&address).await.map(TokioIo::new) }
-        }))
+        let (connector, address, peer) = (self.clone(), address.clone(), Peer::default());
+        let seen = peer.clone();
+        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
+            let (connector, address, seen) = (connector.clone(), address.clone(), seen.clone());
+            async move {
+                let (connection, name) = connector.connect_named(&address).await?;
+                seen.0.store(Some(Arc::new(name)));
+                Ok::<_, io::Error>(TokioIo::new(connection))
+            }
+        }));
+        (channel, peer)
     }
 
     /// One connection, with the other side verified: its name, its authority, and that it is the coordinator asked for.
     pub async fn connect(&self, address: &Address) -> io::Result<TlsStream<BoxedIo>> {
+        self.connect_named(address).await.map(|(connection, _)| connection)
+    }
+
+    async fn connect_named(&self, address: &Address) -> io::Result<(TlsStream<BoxedIo>, Name)> {
         let patience = self.options.connect_timeout;
         timeout(patience, self.connect_unbounded(address)).await.unwrap_or_else(|_| {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {address} within {patience:?}")))
         })
     }
 
-    async fn connect_unbounded(&self, address: &Address) -> io::Result<TlsStream<BoxedIo>> {
+    async fn connect_unbounded(&self, address: &Address) -> io::Result<(TlsStream<BoxedIo>, Name)> {
         let name = self.options.server_name.as_deref().unwrap_or(address.host());
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` is no server name")))?;
         let io = self.dial.dial(address).await?;
         let connection = TlsConnector::from(self.tls.client_config()).connect(name, io).await?;
-        self.check_coordinator(address, &connection)?;
-        Ok(connection)
+        let coordinator = self.check_coordinator(address, &connection)?;
+        Ok((connection, coordinator))
     }
 
-    fn check_coordinator(&self, address: &Address, connection: &TlsStream<BoxedIo>) -> io::Result<()> {
+    fn check_coordinator(&self, address: &Address, connection: &TlsStream<BoxedIo>) -> io::Result<Name> {
         let refuse = |reason: String| io::Error::new(io::ErrorKind::PermissionDenied, reason);
         let (_, session) = connection.get_ref();
         let own = session.peer_certificates().and_then(|certificates| certificates.first());
@@ -115,7 +142,7 @@ impl Connector {
             (Identity::Coordinator { name }, Some(wanted)) if name != wanted => {
                 Err(refuse(format!("{address} is {identity}, and baton://coordinator/{wanted} was expected there")))
             }
-            (Identity::Coordinator { .. }, _) => Ok(()),
+            (Identity::Coordinator { name }, _) => Ok(name.clone()),
             _ => Err(refuse(format!("{address} is {identity}, and not a coordinator"))),
         }
     }
