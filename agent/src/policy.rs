@@ -122,19 +122,33 @@ impl Policy {
         }
         self.path("BTN-0403", "program", "programs", &self.programs, program)
     }
-    /// A program whose processes are looked for or ended: a path, or a file name that some pattern ends with.
+    /// A program whose processes are looked for or ended: a path, or a file name that some pattern ends with. A pattern for
+    /// many files of a directory names none of them: by it, every process of such a name would be meant, wherever it is.
     pub fn check_process(&self, program: &str) -> Result<(), Fault> {
         if program.contains('/') {
             return self.check_program(program).map(drop);
         }
         let named = |pattern: &Pattern| {
             let last = pattern.as_str().rsplit('/').next().unwrap_or_default();
-            Pattern::new(last).is_ok_and(|last| last.matches_with(program, OF_NAMES))
+            is_literal(last) && Pattern::new(last).is_ok_and(|last| last.matches_with(program, OF_NAMES))
         };
         if self.programs.iter().any(named) {
             Ok(())
         } else {
             Err(self.refusal("BTN-0403", "program", "programs", program))
+        }
+    }
+    /// The executable of a process that is to be ended, as the kernel names it. A listed link means what it leads to.
+    pub fn check_executable(&self, executable: &Path) -> Result<(), Fault> {
+        let allowed = |pattern: &Pattern| {
+            let link =
+                || is_literal(pattern.as_str()).then(|| Path::new(pattern.as_str()).canonicalize().ok()).flatten();
+            pattern.matches_path_with(executable, OF_PATHS) || link().is_some_and(|real| real == executable)
+        };
+        if self.programs.iter().any(allowed) {
+            Ok(())
+        } else {
+            Err(self.refusal("BTN-0403", "program", "programs", &executable.display().to_string()))
         }
     }
     pub fn check_database(&self, host: &str, port: u16, database: &str) -> Result<(), Fault> {
@@ -187,6 +201,10 @@ impl Policy {
             ),
         )
     }
+}
+
+fn is_literal(pattern: &str) -> bool {
+    !pattern.contains(['*', '?', '['])
 }
 
 fn is_normal(path: &Path) -> bool {
@@ -254,12 +272,26 @@ mod tests {
 
     #[test]
     fn processes_by_name_need_a_program_of_that_name() {
-        let policy = policy("programs = ['/usr/lib/postgresql/*/bin/slon', '/opt/x/slon_*']");
+        let policy = policy("programs = ['/usr/lib/postgresql/*/bin/slon', '/opt/x/slon_*', '/opt/y/*', '/opt/z/**']");
         assert!(policy.check_process("slon").is_ok());
-        assert!(policy.check_process("slon_watchdog").is_ok());
+        assert!(policy.check_process("slon_watchdog").is_err(), "a wildcard names nothing");
+        assert!(policy.check_process("/opt/x/slon_watchdog").is_ok());
         assert!(policy.check_process("sshd").is_err());
         assert!(policy.check_process("/usr/lib/postgresql/15/bin/slon").is_ok());
         assert!(policy.check_process("/usr/bin/slon").is_err());
+    }
+
+    #[test]
+    fn an_executable_is_listed_as_itself_or_by_a_link_to_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("real");
+        std::fs::write(root.join("slon-2.2"), "x").expect("written");
+        std::os::unix::fs::symlink(root.join("slon-2.2"), root.join("slon")).expect("a link");
+        let policy = policy(&format!("programs = ['{}/slon', '/opt/x/slon_*']", root.display()));
+        assert!(policy.check_executable(&root.join("slon-2.2")).is_ok());
+        assert!(policy.check_executable(Path::new("/opt/x/slon_watchdog")).is_ok());
+        assert_eq!(policy.check_executable(Path::new("/usr/sbin/sshd")).expect_err("refused").code, "BTN-0403");
+        assert_eq!(policy.check_executable(&root.join("slony")).expect_err("refused").code, "BTN-0403");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Context, Effect, Failure, Perform};
 use crate::host::processes::{self, Held, Matcher, Seen, SelectorError};
+use crate::policy::Policy;
 
 /// How long a process may take to disappear after KILL; longer means the kernel cannot end it.
 const KILLED: Duration = Duration::from_secs(5);
@@ -54,16 +55,21 @@ pub fn observe_stop(stop: &Stop) -> Result<Observation, Fault> {
 }
 
 /// Ends the watchdogs, then the processes, and waits until they stay away. `progress` gets a line for each phase.
-pub async fn stop(stop: &Stop, deadline: Instant, progress: &(dyn Fn(String) + Send + Sync)) -> Result<Stopped, Fault> {
+pub async fn stop(
+    stop: &Stop,
+    policy: &Policy,
+    deadline: Instant,
+    progress: &(dyn Fn(String) + Send + Sync),
+) -> Result<Stopped, Fault> {
     let (matcher, watchdogs) = matchers(stop)?;
     let mut stopped = Stopped::default();
     let guarding: Vec<Seen> = watchdogs.iter().flat_map(processes::find).collect();
-    end_all(guarding, stop, deadline, progress, &mut stopped).await?;
+    end_all(guarding, stop, policy, deadline, progress, &mut stopped).await?;
     // Several of them need not go at once: one that a dying one leaves behind, or that a watchdog brought up in the
     // middle, counts as there from the beginning. Only what starts after all are gone has been brought back.
     let mut known = processes::find(&matcher);
     for _ in 0..3 {
-        end_all(known, stop, deadline, progress, &mut stopped).await?;
+        end_all(known, stop, policy, deadline, progress, &mut stopped).await?;
         let gone = processes::now_ticks();
         let settled = Instant::now() + stop.settle.to_std();
         let mut left = loop {
@@ -88,10 +94,13 @@ pub async fn stop(stop: &Stop, deadline: Instant, progress: &(dyn Fn(String) + S
 async fn end_all(
     found: Vec<Seen>,
     stop: &Stop,
+    policy: &Policy,
     deadline: Instant,
     progress: &(dyn Fn(String) + Send + Sync),
     stopped: &mut Stopped,
 ) -> Result<(), Fault> {
+    // All of them before the first signal.
+    found.iter().try_for_each(|seen| may_end(policy, seen))?;
     let mut held = Vec::new();
     for seen in &found {
         held.extend(Held::hold(seen).map_err(|error| cannot_end(seen, &error.to_string()))?);
@@ -125,6 +134,21 @@ async fn end_all(
         stopped.killed.push(process.seen.to_string());
     }
     Ok(())
+}
+
+/// A process is found by what it calls itself; whether it may be ended is asked of what it is.
+fn may_end(policy: &Policy, seen: &Seen) -> Result<(), Fault> {
+    let runs = seen.runs();
+    let Some(executable) = runs.first() else {
+        return if seen.alive() { Err(cannot_end(seen, "its executable cannot be seen")) } else { Ok(()) };
+    };
+    if runs.iter().any(|program| policy.check_executable(program).is_ok()) {
+        return Ok(());
+    }
+    policy.check_executable(executable).map_err(|mut fault| {
+        fault.message = format!("{seen} is not ended: {}", fault.message);
+        fault
+    })
 }
 
 /// A pidfd becomes readable when its process has ended; as a zombie already.
@@ -231,7 +255,8 @@ impl Perform for Stop {
     }
 
     async fn act(&self, context: &Context) -> Result<Effect, Failure> {
-        let end = async { stop(self, context.deadline(), &|note| context.progress(note, None)).await };
+        let end =
+            async { stop(self, context.policy(), context.deadline(), &|note| context.progress(note, None)).await };
         let stopped = tokio::select! {
             stopped = end => stopped?,
             () = context.cancelled() => {

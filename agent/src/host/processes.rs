@@ -62,10 +62,23 @@ impl Seen {
         (first != "-c").then_some(first.as_str())
     }
 
-    fn is_program(&self, program: &str) -> bool {
-        let executable = self.executable.as_deref().and_then(Path::to_str);
+    /// What it really runs, whatever it calls itself: its executable, and the script where that is an interpreter.
+    pub fn runs(&self) -> Vec<PathBuf> {
+        let executable = self.executable().map(PathBuf::from);
+        // A relative one is meant from where it was started; joined to an absolute one, that does not count.
+        let here = || std::fs::read_link(format!("/proc/{}/cwd", self.pid)).unwrap_or_default();
+        let script = self.script().and_then(|script| here().join(script).canonicalize().ok());
+        executable.into_iter().chain(script).collect()
+    }
+
+    fn executable(&self) -> Option<&str> {
+        let executable = self.executable.as_deref().and_then(Path::to_str)?;
         // A replaced executable (an upgrade while it ran) is shown with this ending.
-        let executable = executable.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path));
+        Some(executable.strip_suffix(" (deleted)").unwrap_or(executable))
+    }
+
+    fn is_program(&self, program: &str) -> bool {
+        let executable = self.executable();
         let named = [executable, self.arguments.first().map(String::as_str), self.script()];
         let by_path = program.contains('/');
         let resolved = by_path.then(|| std::fs::canonicalize(program).ok()).flatten();

@@ -79,7 +79,26 @@ fn stop_of(path: &Path) -> Stop {
 }
 
 async fn perform(what: &Stop) -> Result<Stopped, Fault> {
-    stop(what, Instant::now() + Duration::from_secs(30), &|_| {}).await
+    perform_under("/**", what).await
+}
+
+async fn perform_under(programs: &str, what: &Stop) -> Result<Stopped, Fault> {
+    let policy = Policy::parse(Path::new("policy"), &format!("programs = ['{programs}']")).unwrap();
+    stop(what, &policy, Instant::now() + Duration::from_secs(30), &|_| {}).await
+}
+
+#[tokio::test]
+async fn what_only_calls_itself_by_an_allowed_name_is_not_ended() {
+    let mut bench = Bench::new();
+    let path = bench.script("guise", "touch $0.up; while :; do read -t 1000 <> <(:); done");
+    let real = path.canonicalize().unwrap();
+    let seen = processes::look(bench.start(&path)).unwrap();
+    // By its name it is meant, and neither bash nor the script is listed.
+    let fault = perform_under("/opt/absent/guise", &stop_of(&path)).await.unwrap_err();
+    assert_eq!(fault.code, "BTN-0403", "{fault}");
+    assert!(seen.alive());
+    perform_under(real.to_str().unwrap(), &stop_of(&path)).await.unwrap();
+    assert!(!seen.alive());
 }
 
 #[tokio::test]
