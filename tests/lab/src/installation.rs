@@ -248,7 +248,7 @@ fn setting(world: &World, appliance: &Appliance) -> AgentSetting {
     let policy = format!(
         "services = [\"dtService\", \"av-manager\", \"diagnose\"]\n\
          paths = [\"{root}/**\"]\n\
-         programs = [\"{root}/usr/local/desktone/scripts/*\", \"{root}/etc/init.d/*\", \"/bin/grep\", \"/usr/bin/grep\", \"/usr/bin/slon\", \"/usr/bin/slonik\"]\n\
+         programs = [\"{root}/usr/local/desktone/scripts/*\", \"{root}/usr/local/desktone/scripts/slon_watchdog\", \"{root}/etc/init.d/*\", \"/bin/grep\", \"/usr/bin/grep\", \"/usr/bin/slon\", \"/usr/bin/slonik\"]\n\
          databases = [\"fdb\", \"edb\", \"avdb\"]\n\
          secrets = [\"slony\", \"database\"]\n"
     );
