@@ -145,7 +145,6 @@ impl Program {
         let leader = child.id().and_then(|id| Pid::from_raw(id as i32)).expect("it was not waited for yet");
         // After `child`, so that it is dropped before: while the leader is not waited for, the number is its group's.
         let mut group = Group { leader, reaped: false };
-        leftovers::note(context, leader);
 
         let stdin = child.stdin.take();
         let (mut stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
@@ -231,12 +230,16 @@ impl Program {
         }
         let own = rustix::process::geteuid().as_raw();
         let switch = account.filter(|account| account.uid != own);
+        let note = leftovers::Note::open(context)?;
         // SAFETY: between fork and exec only system calls are made, on memory that was prepared before.
         unsafe {
             command.pre_exec(move || {
                 // A session of its own: one group to kill, and no terminal.
                 if libc::setsid() < 0 {
                     return Err(io::Error::last_os_error());
+                }
+                if let Some(note) = &note {
+                    note.write_own()?;
                 }
                 if let Some(account) = &switch
                     && (libc::setgroups(account.groups.len(), account.groups.as_ptr()) < 0

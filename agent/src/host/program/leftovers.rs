@@ -36,6 +36,53 @@ pub fn note(context: &Context, leader: Pid) {
     }
 }
 
+/// A place to write down a session before its program runs, opened before the fork.
+///
+/// Written by the child itself: an agent that is killed between starting a program and writing it down would leave a program
+/// that nobody looks for.
+pub struct Note {
+    file: fs::File,
+    /// What follows the number.
+    rest: Vec<u8>,
+}
+
+impl Note {
+    /// Opens it. Without a task (a dry run) nobody comes back for what is started.
+    pub fn open(context: &Context) -> io::Result<Option<Self>> {
+        let Some(directory) = context.directory() else { return Ok(None) };
+        let file = fs::OpenOptions::new().append(true).create(true).open(directory.join(FILE_NAME))?;
+        Ok(Some(Self { file, rest: format!(" {}\n", boot_id()).into_bytes() }))
+    }
+
+    /// Writes down the calling process. Between fork and exec: no allocation, one system call beside `getpid`.
+    pub fn write_own(&self) -> io::Result<()> {
+        let mut line = [0u8; 128];
+        let mut digits = [0u8; 10];
+        let mut number = std::process::id();
+        let mut first = digits.len();
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        let count = digits.len() - first;
+        let end = count + self.rest.len();
+        if end > line.len() {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        line[..count].copy_from_slice(&digits[first..]);
+        line[count..end].copy_from_slice(&self.rest);
+        match rustix::io::write(&self.file, &line[..end]) {
+            Ok(written) if written == end => Ok(()),
+            Ok(_) => Err(io::Error::from(io::ErrorKind::WriteZero)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 /// Ends every session that the task in this directory had begun, and waits until they are gone. Returns how many
 /// processes were ended.
 pub fn end(directory: &Path, task: &TaskId, patience: Duration) -> io::Result<usize> {
