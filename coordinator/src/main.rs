@@ -1,6 +1,6 @@
 //! `baton-coordinator`: one node of the cluster.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use baton_coordinator::{
@@ -33,8 +33,18 @@ struct Arguments {
     check_config: bool,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a backtrace, whatever the environment says: this is for an operator.
+            eprintln!("baton-coordinator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     tls::install_crypto_provider();
     // openraft tells of every heartbeat that came late; what matters of it, baton_log says.
     telemetry::init(&LogOptions { filter: "info,openraft=error".to_owned(), ..LogOptions::default() })?;
