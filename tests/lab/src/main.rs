@@ -114,8 +114,9 @@ fn binaries() -> Result<Binaries> {
 }
 
 async fn horizon_daas(options: &Options) -> Result<bool> {
-    let binaries = binaries()?;
+    // Before the build, which may put a new file in this program's place: then the system calls the old one deleted.
     let helper = std::env::current_exe()?;
+    let binaries = binaries()?;
     let programs = packages::ensure(&packages::HORIZON, |line| eprintln!("{line}")).await?;
     let folder = Folder::make(options.directory.as_deref())?;
     let mut teller = Teller::new("horizon-daas");
