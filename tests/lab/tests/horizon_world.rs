@@ -257,7 +257,8 @@ async fn services_follow_the_database_that_takes_writes() {
     until("20 commits on B", async || writer.tally().acknowledged >= before + 20).await;
     writer.stop().await.unwrap();
     let entries = ledger.entries().unwrap();
-    let outages = ledger::outages(&entries, "Provider/fdb", 500);
+    // However short it was: how long a hand takes here is the machine's affair.
+    let outages = ledger::outages(&entries, "Provider/fdb", 0);
     assert!(outages.iter().any(|outage| (outage.from, outage.to) == (a.server(), b.server())), "{outages:?}");
     let on_b = ledger::compare(&entries, "Provider/fdb", &fdb(b)).await.unwrap();
     assert!(
