@@ -12,7 +12,9 @@ use serde_json::Value;
 
 pub mod context;
 pub mod exec;
+pub mod powershell;
 pub mod file;
+pub mod mssql;
 pub mod process;
 pub mod service;
 pub mod slony;
@@ -102,6 +104,7 @@ pub fn bind(action: &Action) -> Result<Box<dyn Perform>, Fault> {
         Action::FileRestore(params) => file::bind::restore(params),
         // exec: action/exec.rs
         Action::ExecRun(params) => exec::bind(params),
+        Action::ExecPowershell(params) => powershell::bind(params),
         // sql: action/sql.rs
         Action::SqlExec(params) => Ok(Box::new(params.clone())),
         Action::SqlQuery(params) => Ok(Box::new(params.clone())),
@@ -122,6 +125,28 @@ pub fn bind(action: &Action) -> Result<Box<dyn Perform>, Fault> {
         Action::SlonyOrigin(params) => Ok(Box::new(params.clone())),
         Action::SlonyVerify(params) => Ok(Box::new(params.clone())),
         Action::SlonyLostRows(params) => Ok(Box::new(params.clone())),
+        // mssql: action/mssql.rs
+        Action::MssqlAgSynchronized(params) => mssql::bind::ag_synchronized(params),
+        Action::MssqlAgRole(params) => mssql::bind::ag_role(params),
+        Action::MssqlAgSample(params) => mssql::bind::ag_sample(params),
+        Action::MssqlAgFailover(params) => mssql::bind::ag_failover(params),
+        Action::MssqlAgForceFailover(params) => mssql::bind::ag_force_failover(params),
+        Action::MssqlAgResume(params) => mssql::bind::ag_resume(params),
+        Action::MssqlAgSuspend(params) => mssql::bind::ag_suspend(params),
+        Action::MssqlAgSetMode(params) => mssql::bind::ag_set_mode(params),
+        Action::MssqlAgAdd(params) => mssql::bind::ag_add(params),
+        Action::MssqlAgJoin(params) => mssql::bind::ag_join(params),
+        Action::MssqlAgLeave(params) => mssql::bind::ag_leave(params),
+        Action::MssqlBackup(params) => mssql::bind::backup(params),
+        Action::MssqlRestore(params) => mssql::bind::restore(params),
+        Action::MssqlKillConnections(params) => mssql::bind::kill_connections(params),
+        Action::MssqlLogShippingState(params) => mssql::bind::log_shipping_state(params),
+        Action::MssqlLogShippingRemove(params) => mssql::bind::log_shipping_remove(params),
+        Action::MssqlLogShippingCopy(params) => mssql::bind::log_shipping_copy(params),
+        Action::MssqlLogShippingApply(params) => mssql::bind::log_shipping_apply(params),
+        Action::MssqlLogShippingRecover(params) => mssql::bind::log_shipping_recover(params),
+        Action::MssqlLogShippingPrimary(params) => mssql::bind::log_shipping_primary(params),
+        Action::MssqlLogShippingSecondary(params) => mssql::bind::log_shipping_secondary(params),
         // wait: action/wait.rs
         Action::WaitTcp(params) => wait::bind::tcp(params),
         Action::WaitHttp(params) => wait::bind::http(params),

@@ -62,12 +62,19 @@ async fn open(connection: &Connection, context: &Context) -> Result<Session, Fau
     };
     let target = Target {
         host: connection.host.clone(),
-        port: connection.port,
+        port: connection.port(),
         database: connection.database.clone(),
         user: connection.user.clone(),
         password,
         verify: match connection.tls {
             Tls::Off => None,
+            Tls::Strict | Tls::Trust => {
+                return Err(Fault::new(
+                    "BTN-0711",
+                    "PostgreSQL knows tls: off and verify",
+                    "Give the connection tls: verify and a ca_file.",
+                ));
+            }
             Tls::Verify => Some(connection.ca_file.clone().ok_or_else(|| {
                 Fault::new(
                     "BTN-0711",

@@ -97,6 +97,35 @@ pub fn needs(action: &Action) -> Vec<Need> {
         Action::SlonyOrigin(p) => list.servers(&[Some(&p.server)], &p.databases),
         Action::SlonyVerify(p) => list.servers(&[Some(&p.origin), p.subscriber.as_ref()], &p.databases),
         Action::SlonyLostRows(p) => list.servers(&[Some(&p.server)], &p.databases),
+        Action::ExecPowershell(p) => list.program(std::slice::from_ref(&p.shell)),
+        Action::MssqlAgSynchronized(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgRole(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgSample(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgFailover(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgForceFailover(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgResume(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgSuspend(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgSetMode(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgAdd(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgJoin(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlAgLeave(p) => list.group(&p.connection, &p.replicas),
+        Action::MssqlBackup(p) => list.database(&p.connection, &p.database),
+        Action::MssqlRestore(p) => list.database(&p.connection, &p.database),
+        Action::MssqlKillConnections(p) => list.database(&p.connection, &p.database),
+        Action::MssqlLogShippingState(p) => list.database(&p.connection, &p.database),
+        Action::MssqlLogShippingRemove(p) => list.database(&p.connection, &p.database),
+        Action::MssqlLogShippingCopy(p) => {
+            list.database(&p.connection, &p.database);
+            list.path(&p.source);
+            list.path(&p.destination);
+        }
+        Action::MssqlLogShippingApply(p) => {
+            list.database(&p.connection, &p.database);
+            list.path(&p.directory);
+        }
+        Action::MssqlLogShippingRecover(p) => list.database(&p.connection, &p.database),
+        Action::MssqlLogShippingPrimary(p) => list.database(&p.connection, &p.database),
+        Action::MssqlLogShippingSecondary(p) => list.database(&p.connection, &p.database),
         // Asking a port or a page touches nothing on this host.
         Action::WaitTcp(_) | Action::WaitHttp(_) => {}
         Action::WaitUntil(p) => list.program(&p.argv),
@@ -144,11 +173,27 @@ impl List {
     fn connection(&mut self, connection: &Connection) {
         self.0.push(Need::Database {
             host: connection.host.clone(),
-            port: connection.port,
+            port: connection.port(),
             database: connection.database.clone(),
         });
         connection.password.iter().for_each(|text| self.text(text));
         connection.ca_file.iter().for_each(|path| self.path(path));
+    }
+    /// An availability group's statements go to each instance's own affairs.
+    fn group(&mut self, connection: &Connection, replicas: &[Connection]) {
+        self.connection(connection);
+        replicas.iter().for_each(|replica| self.connection(replica));
+    }
+    /// The connection, and the database that the action is about.
+    fn database(&mut self, connection: &Connection, database: &str) {
+        self.connection(connection);
+        if database != connection.database {
+            self.0.push(Need::Database {
+                host: connection.host.clone(),
+                port: connection.port(),
+                database: database.to_owned(),
+            });
+        }
     }
     fn servers(&mut self, servers: &[Option<&Server>], databases: &[String]) {
         for server in servers.iter().copied().flatten() {

@@ -8,7 +8,7 @@ use baton_model::{
     group::Group,
     ids::{ComponentName, HostName, MemberName, StepId},
     outcome::Fault,
-    plan::{Condition, Kind, Stage, Step, Task, Work},
+    plan::{Condition, Kind, Sentence, Stage, Step, Task, Work},
     runbook::{ActionDefinition, Block, Runbook, Selector, StepDefinition, WorkDefinition},
     time::Span,
 };
@@ -61,7 +61,11 @@ pub(crate) fn stages(
 fn tasks_of(step: &Step) -> usize {
     match &step.work {
         Work::Act { tasks } => tasks.len(),
-        Work::Transfer { .. } | Work::Rejoin { .. } | Work::Confirm { .. } | Work::Approval { .. } => 0,
+        Work::Transfer { .. }
+        | Work::Rejoin { .. }
+        | Work::Detach { .. }
+        | Work::Confirm { .. }
+        | Work::Approval { .. } => 0,
     }
 }
 
@@ -117,9 +121,16 @@ impl Binding<'_> {
         let work = match &step.work {
             WorkDefinition::Action(_) if left_out => Work::Act { tasks: Vec::new() },
             WorkDefinition::Action(action) => Work::Act { tasks: self.tasks(step, action, &hosts, turn)? },
-            WorkDefinition::Transfer { detach_old } => {
-                Work::Transfer { detach_old: detach_old.unwrap_or(self.runbook.kind == Kind::Forced) }
+            WorkDefinition::Transfer { detach_old, because } => {
+                let detach_old = detach_old.unwrap_or(self.runbook.kind == Kind::Forced);
+                let because = because.as_ref().filter(|_| detach_old);
+                let because = because.map(|text| self.sentence(step, text, &turn.scope)).transpose()?;
+                Work::Transfer { detach_old, because }
             }
+            WorkDefinition::Detached { member, because } => Work::Detach {
+                member: self.member(step, member, &turn.scope)?,
+                because: self.sentence(step, because, &turn.scope)?,
+            },
             WorkDefinition::Rejoined { member } => Work::Rejoin { member: self.member(step, member, &turn.scope)? },
             WorkDefinition::Confirm(text) => Work::Confirm { text: self.text(step, text, &turn.scope)? },
             WorkDefinition::Approval(text) => Work::Approval { text: self.text(step, text, &turn.scope)? },
@@ -216,7 +227,6 @@ impl Binding<'_> {
         hosts: &[HostName],
         turn: &Turn,
     ) -> Result<Vec<Task>, Fault> {
-        let params = self.with_connection(step, &action.params)?;
         // One scope for all hosts: a thousand hosts must not make a thousand copies of a scope that holds a thousand hosts.
         let mut scope = turn.scope.clone();
         hosts
@@ -225,7 +235,8 @@ impl Binding<'_> {
                 if let Some(value) = self.scope.get("hosts").and_then(|hosts| hosts.get(host.as_str())) {
                     scope.insert("host".to_owned(), value.clone());
                 }
-                let rendered = self.render(&params, &scope, step)?;
+                let mut rendered = self.render(&action.params, &scope, step)?;
+                rendered.deferred |= self.named_connections(step, &mut rendered.value, &scope)?;
                 if !rendered.deferred {
                     Action::parse(&action.name, &rendered.value)
                         .map_err(|error| self.wrong(step, format!("on {host}: {error}")))?;
@@ -240,21 +251,34 @@ impl Binding<'_> {
             .collect()
     }
 
-    /// A connection that is named is looked up in the group.
-    fn with_connection(&self, step: &StepDefinition, params: &Value) -> Result<Value, Fault> {
-        let Some(name) = params.get("connection").and_then(Value::as_str) else { return Ok(params.clone()) };
-        let Some(connection) = self.group.connections.get(name) else {
+    /// Connections that are named (`connection`, and each of `replicas`) are looked up in the group and rendered for the
+    /// same host. Whether something in them is deferred.
+    fn named_connections(&self, step: &StepDefinition, params: &mut Value, scope: &Scope) -> Result<bool, Fault> {
+        let mut deferred = false;
+        let mut look_up = |slot: &mut Value| {
+            let Some(name) = slot.as_str().filter(|name| !name.contains("${")) else { return Ok(()) };
+            let rendered = self.render(self.connection(step, name)?, scope, step)?;
+            deferred |= rendered.deferred;
+            *slot = rendered.value;
+            Ok(())
+        };
+        if let Some(slot) = params.get_mut("connection") {
+            look_up(slot)?;
+        }
+        if let Some(Value::Array(replicas)) = params.get_mut("replicas") {
+            replicas.iter_mut().try_for_each(look_up)?;
+        }
+        Ok(deferred)
+    }
+
+    fn connection(&self, step: &StepDefinition, name: &str) -> Result<&Value, Fault> {
+        self.group.connections.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.group.connections.keys().map(String::as_str).collect();
-            return Err(self.wrong(
+            self.wrong(
                 step,
                 format!("group {} has no connection {name:?} (it has: {})", self.group.name, known.join(", ")),
-            ));
-        };
-        let mut params = params.clone();
-        if let Some(map) = params.as_object_mut() {
-            map.insert("connection".to_owned(), connection.clone());
-        }
-        Ok(params)
+            )
+        })
     }
 
     fn member(&self, step: &StepDefinition, text: &str, scope: &Scope) -> Result<MemberName, Fault> {
@@ -264,6 +288,15 @@ impl Binding<'_> {
             return Err(self.wrong(step, format!("group {} has no member {member}", self.group.name)));
         }
         Ok(member)
+    }
+
+    fn sentence(&self, step: &StepDefinition, text: &str, scope: &Scope) -> Result<Sentence, Fault> {
+        let rendered = self.render(&Value::String(text.to_owned()), scope, step)?;
+        let text = match rendered.value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Ok(Sentence { text, deferred: rendered.deferred })
     }
 
     fn text(&self, step: &StepDefinition, text: &str, scope: &Scope) -> Result<String, Fault> {

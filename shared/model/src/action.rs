@@ -11,6 +11,7 @@ use crate::time::Span;
 
 pub mod exec;
 pub mod file;
+pub mod mssql;
 pub mod process;
 pub mod service;
 pub mod slony;
@@ -85,6 +86,7 @@ actions! {
     FileBackup(file::Backup) = "file.backup", MINUTE, "Keeps a copy of a file beside the run.";
     FileRestore(file::Restore) = "file.restore", MINUTE, "Puts back what this run's step of the same path had replaced: the undo of the file actions.";
     ExecRun(exec::Run) = "exec.run", Span::from_secs(600), "Runs a program. It cannot be observed; give `creates` or `unless`, or it is unknown after a crash.";
+    ExecPowershell(exec::Powershell) = "exec.powershell", Span::from_secs(600), "Runs a PowerShell cmdlet with its parameters as data. Give `get` and `expect`, or it cannot be observed.";
     SqlExec(sql::Exec) = "sql.exec", MINUTE, "Executes statements with bound parameters, in one transaction.";
     SqlQuery(sql::Query) = "sql.query", MINUTE, "Changes nothing: runs a query and holds its rows against an expectation.";
     SlonyState(slony::State) = "slony.state", MINUTE, "Changes nothing: reads origin, sets, subscriptions, triggers and lag of each database.";
@@ -103,7 +105,34 @@ actions! {
     SlonyOrigin(slony::Origin) = "slony.origin", MINUTE, "Changes nothing: fails unless the node is (or is not) origin of the set.";
     SlonyVerify(slony::Verify) = "slony.verify", Span::from_secs(300), "Proves replication: tables and sequences against the catalogue, triggers, the active subscription, a fresh row across.";
     SlonyLostRows(slony::LostRows) = "slony.lost_rows", Span::from_secs(300), "Lists the rows that the old origin had and the new one never got; saves them as SQL and CSV.";
+    MssqlAgSynchronized(mssql::AgSynchronized) = "mssql.ag.synchronized", Span::from_secs(900), "Changes nothing: fails (or waits) unless every database of the replica is synchronized and ready for failover.";
+    MssqlAgRole(mssql::AgRole) = "mssql.ag.role", Span::from_secs(120), "Changes nothing: asks every replica for its role, health and databases. Two primaries fail it.";
+    MssqlAgSample(mssql::AgSample) = "mssql.ag.sample", Span::from_secs(30), "Changes nothing: reads what the replica has hardened and committed, for a later data-loss bill.";
+    MssqlAgFailover(mssql::AgFailover) = "mssql.ag.failover", Span::from_secs(600), "Makes the instance primary without loss, in the way of the group's cluster type; never by force where a replica could lose.";
+    MssqlAgForceFailover(mssql::AgForceFailover) = "mssql.ag.force_failover", Span::from_secs(600), "Makes the instance primary although data may be lost. Only in a forced runbook, and only with an operator's acceptance.";
+    MssqlAgResume(mssql::AgResume) = "mssql.ag.resume", Span::from_secs(300), "Resumes data movement of the instance's copies, after saying what they will throw away.";
+    MssqlAgSuspend(mssql::AgSuspend) = "mssql.ag.suspend", Span::from_secs(300), "Suspends data movement of the instance's copies.";
+    MssqlAgSetMode(mssql::AgSetMode) = "mssql.ag.set_mode", Span::from_secs(300), "Sets a replica's availability and failover mode; said to the primary.";
+    MssqlAgAdd(mssql::AgAdd) = "mssql.ag.add", Span::from_secs(300), "Adds a database to the availability group; said to the primary.";
+    MssqlAgJoin(mssql::AgJoin) = "mssql.ag.join", Span::from_secs(300), "Joins a restored copy to the availability group.";
+    MssqlAgLeave(mssql::AgLeave) = "mssql.ag.leave", Span::from_secs(300), "Takes the instance's copy out of the availability group.";
+    MssqlBackup(mssql::Backup) = "mssql.backup", Span::from_secs(4 * 3600), "Backs a database up and verifies the file.";
+    MssqlRestore(mssql::Restore) = "mssql.restore", Span::from_secs(4 * 3600), "Restores a database out of a full backup and log backups; the chain is proven first.";
+    MssqlKillConnections(mssql::KillConnections) = "mssql.kill_connections", Span::from_secs(120), "Ends every session of a database, again and again until none is left.";
+    MssqlLogShippingState(mssql::LogShippingState) = "mssql.log_shipping.state", MINUTE, "Changes nothing: reads a secondary's log shipping: directories, last files, the last applied LSN.";
+    MssqlLogShippingRemove(mssql::LogShippingRemove) = "mssql.log_shipping.remove", Span::from_secs(300), "Removes a secondary's log shipping, after keeping what it knew.";
+    MssqlLogShippingCopy(mssql::LogShippingCopy) = "mssql.log_shipping.copy", Span::from_secs(3600), "Copies log backups that the secondary does not have yet, told by header and LSN, and compares checksums.";
+    MssqlLogShippingApply(mssql::LogShippingApply) = "mssql.log_shipping.apply", Span::from_secs(4 * 3600), "Applies log backups in LSN order. A gap halts before the first restore, with LSNs and files.";
+    MssqlLogShippingRecover(mssql::LogShippingRecover) = "mssql.log_shipping.recover", Span::from_secs(3600), "Brings a restoring database online. From then on no further log can be applied.";
+    MssqlLogShippingPrimary(mssql::LogShippingPrimary) = "mssql.log_shipping.primary", Span::from_secs(300), "Makes a database a log shipping primary.";
+    MssqlLogShippingSecondary(mssql::LogShippingSecondary) = "mssql.log_shipping.secondary", Span::from_secs(300), "Makes a restoring database a log shipping secondary.";
     WaitTcp(wait::Tcp) = "wait.tcp", Span::from_secs(300), "Changes nothing: waits until a port answers (or no longer does).";
     WaitHttp(wait::Http) = "wait.http", Span::from_secs(300), "Changes nothing: waits for an HTTP answer.";
     WaitUntil(wait::Until) = "wait.until", Span::from_secs(300), "Changes nothing: runs a program until it exits 0.";
+}
+
+/// Whether an action can lose what the old primary had acknowledged. Such an action stands only in a forced runbook, and a
+/// run with one needs an operator's acceptance of the loss.
+pub fn loses_data(name: &str) -> bool {
+    name == "mssql.ag.force_failover"
 }

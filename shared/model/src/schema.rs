@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     action::{self, sql::Connection},
     group::Group,
-    runbook::{RejoinedFile, RunbookFile, StepFile, TransferFile},
+    runbook::{DetachedFile, RejoinedFile, RunbookFile, StepFile, TransferFile},
 };
 
 macro_rules! types {
@@ -27,6 +27,7 @@ types! {
     step_types = StepFile;
     transfer_types = TransferFile;
     rejoined_types = RejoinedFile;
+    detached_types = DetachedFile;
 }
 
 /// The action catalogue, made once: its schemas are costly.
@@ -61,11 +62,16 @@ pub fn runbook_schema() -> Value {
     for entry in action::catalogue() {
         let mut own = published(entry.schema.as_value(), &mut definitions, entry.name);
         own["description"] = json!(entry.changes);
-        if entry.name.starts_with("sql.") {
-            own["properties"]["connection"] = json!({
+        let by_name = |definition: &Value| {
+            json!({
                 "description": "the name of a connection of the group, or a connection",
-                "anyOf": [{ "type": "string" }, own["properties"]["connection"].clone()]
-            });
+                "anyOf": [{ "type": "string" }, definition]
+            })
+        };
+        for place in ["/properties/connection", "/properties/replicas/items"] {
+            if let Some(connection) = own.pointer_mut(place) {
+                *connection = by_name(connection);
+            }
         }
         actions.insert(entry.name.to_owned(), own);
     }
@@ -88,8 +94,9 @@ pub fn runbook_schema() -> Value {
         "approval": { "type": "string", "description": "Stops for a second person." },
         "role.transfer": nullable(published(transfer_types(), &mut definitions, "role.transfer")),
         "role.rejoined": published(rejoined_types(), &mut definitions, "role.rejoined"),
+        "role.detached": published(detached_types(), &mut definitions, "role.detached"),
     });
-    let works = ["confirm", "approval", "role.transfer", "role.rejoined"]
+    let works = ["confirm", "approval", "role.transfer", "role.rejoined", "role.detached"]
         .into_iter()
         .map(str::to_owned)
         .chain(actions.keys().cloned());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::text::Text;
 
@@ -58,4 +59,35 @@ impl Run {
             directory: self.directory.clone(),
         }
     }
+}
+
+/// A cmdlet with its parameters as data; no text of a caller becomes part of a script.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cmdlet {
+    /// `Set-CsPersistentChatState`.
+    pub cmdlet: String,
+    /// Text, numbers, booleans (switches), null, lists and maps (hashtables).
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Powershell {
+    /// The shell's absolute path: `powershell.exe` of Windows, or `pwsh`.
+    pub shell: String,
+    /// Modules to import first.
+    #[serde(default)]
+    pub modules: Vec<String>,
+    pub run: Cmdlet,
+    /// Asks for the state that `run` brings about. Without it the task cannot be observed.
+    #[serde(default)]
+    pub get: Option<Cmdlet>,
+    /// A CEL expression over `result` (what `get` gave: an object, a list or null) that is true where the desired state holds.
+    #[serde(default)]
+    pub expect: Option<String>,
+    /// The author of the runbook says that running it twice does no harm.
+    #[serde(default)]
+    pub repeatable: bool,
 }

@@ -13,23 +13,43 @@ pub struct Connection {
     #[serde(default)]
     pub kind: Kind,
     pub host: String,
-    #[serde(default = "postgres_port")]
-    pub port: u16,
+    /// 5432 for PostgreSQL, 1433 for SQL Server.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// For SQL Server's own affairs (availability groups, restores): `master`.
     pub database: String,
     pub user: String,
     #[serde(default)]
     pub password: Option<Text>,
     #[serde(default)]
     pub tls: Tls,
-    /// The certificate authority for `verify`: a file on the host.
+    /// The certificate authority for `verify` and `strict`: a file on the host.
     #[serde(default)]
     pub ca_file: Option<String>,
+    /// SQL Server: the name in its certificate, where that is not `host`.
+    #[serde(default)]
+    pub certificate_name: Option<String>,
+    /// SQL Server: the instance's own name (`@@SERVERNAME`), which availability groups know it by. Another instance that
+    /// answers is refused.
+    #[serde(default)]
+    pub server_name: Option<String>,
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Span,
 }
 
-fn postgres_port() -> u16 {
-    5432
+impl Connection {
+    /// The port, or the product's usual one.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.kind {
+            Kind::Postgres => 5432,
+            Kind::Sqlserver => 1433,
+        })
+    }
+
+    /// What availability groups call the instance; the host where nothing else is said.
+    pub fn instance(&self) -> &str {
+        self.server_name.as_deref().unwrap_or(&self.host)
+    }
 }
 
 fn connect_timeout() -> Span {
@@ -41,6 +61,8 @@ fn connect_timeout() -> Span {
 pub enum Kind {
     #[default]
     Postgres,
+    /// Microsoft SQL Server.
+    Sqlserver,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,9 +72,13 @@ pub enum Tls {
     Off,
     /// TLS, and the server's certificate must be good for its host name.
     Verify,
+    /// SQL Server: TLS around everything (TDS 8), and the certificate must be good.
+    Strict,
+    /// SQL Server: TLS with whatever certificate the server shows. It keeps listeners out, not somebody in between.
+    Trust,
 }
 
-/// A statement and its parameters, `$1` and so on.
+/// A statement and its parameters: `$1` and so on in PostgreSQL, `@P1` and so on in SQL Server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {

@@ -15,7 +15,10 @@ use crate::{
     diagnostic::{Diagnostic, code, nearest},
     expression::{Expression, Template},
     plan::{OnFailure, Retry, Unreachable},
-    runbook::{ActionDefinition, RETRY_DELAY, RejoinedFile, RetryFile, StepDefinition, TransferFile, WorkDefinition},
+    runbook::{
+        ActionDefinition, DetachedFile, RETRY_DELAY, RejoinedFile, RetryFile, StepDefinition, TransferFile,
+        WorkDefinition,
+    },
     schema,
     time::Span,
     yaml::{Content, Entry, Node},
@@ -29,7 +32,7 @@ pub(super) struct Place {
 }
 
 /// Work that is no action on a host.
-const OTHER_WORK: &[&str] = &["role.transfer", "role.rejoined", "confirm", "approval"];
+const OTHER_WORK: &[&str] = &["role.transfer", "role.rejoined", "role.detached", "confirm", "approval"];
 /// Keys that are read here; the others of a step are [`StepFile`]'s.
 const OWN_KEYS: &[&str] = &["name", "on", "when", "for", "undo"];
 /// Beside those whose description says that they change nothing.
@@ -146,11 +149,21 @@ impl Reader<'_, '_> {
             "approval" => WorkDefinition::Approval(self.question(first)),
             "role.transfer" => {
                 let transfer: TransferFile = self.decoded(first, schema::transfer_types());
-                WorkDefinition::Transfer { detach_old: transfer.detach_old }
+                if let (Some(false), Some(because)) = (transfer.detach_old, first.node.entry("because")) {
+                    let message = "because stands beside detach_old: false, where nobody is detached";
+                    self.faults.add(because.at, code::CONTRADICTION, message, "take one of them out");
+                }
+                WorkDefinition::Transfer { detach_old: transfer.detach_old, because: transfer.because }
             }
             "role.rejoined" => {
                 let rejoined: Option<RejoinedFile> = self.decoded_if(first, schema::rejoined_types());
                 WorkDefinition::Rejoined { member: rejoined.map(|rejoined| rejoined.member).unwrap_or_default() }
+            }
+            "role.detached" => {
+                let detached: Option<DetachedFile> = self.decoded_if(first, schema::detached_types());
+                let (member, because) =
+                    detached.map(|detached| (detached.member, detached.because)).unwrap_or_default();
+                WorkDefinition::Detached { member, because }
             }
             _ => WorkDefinition::Action(self.action(first, catalogue)),
         };
@@ -179,8 +192,12 @@ impl Reader<'_, '_> {
         if let Some(expect) = entry.node.get("expect").filter(|_| entry.key == "sql.query") {
             self.expectation(expect);
         }
+        // A connection's name stands for a definition that is the group's.
+        let named = |value: Option<&Value>| value.is_some_and(Value::is_string);
+        let replicas = params.get("replicas").and_then(Value::as_array);
         let fixed = !params.to_string().contains("${")
-            && params.get("connection").is_none_or(|connection| !connection.is_string());
+            && !named(params.get("connection"))
+            && !replicas.is_some_and(|all| all.iter().any(Value::is_string));
         if self.faults.list.len() == before
             && fixed
             && let Err(error) = action::Action::parse(&entry.key, &params)
@@ -382,7 +399,9 @@ impl Reader<'_, '_> {
                     "move it to steps, or check with service.running, process.running, sql.query or wait.until";
                 self.faults.add(entry.at, code::CONTRADICTION, message, remedy);
             }
-            WorkDefinition::Transfer { .. } | WorkDefinition::Rejoined { .. } if place.precheck => {
+            WorkDefinition::Transfer { .. } | WorkDefinition::Rejoined { .. } | WorkDefinition::Detached { .. }
+                if place.precheck =>
+            {
                 let message = format!("{} changes something, and prechecks must not", entry.key);
                 self.faults.add(entry.at, code::CONTRADICTION, message, "move it to steps");
             }
@@ -431,6 +450,7 @@ fn default_name(work: &WorkDefinition) -> String {
         }
         WorkDefinition::Transfer { .. } => "role.transfer".to_owned(),
         WorkDefinition::Rejoined { member } => format!("role.rejoined {member}"),
+        WorkDefinition::Detached { member, .. } => format!("role.detached {member}"),
         WorkDefinition::Confirm(text) | WorkDefinition::Approval(text) => first_line(text),
     }
 }

@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    io::Write,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -16,6 +17,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
     time::timeout,
 };
 
@@ -59,12 +61,26 @@ async fn serve(root: &Path, service: Service) -> std::io::Result<()> {
         std::io::Error::other(format!("{} names no address", root.join("etc/appliance.sh").display()))
     })?;
     let listener = TcpListener::bind(SocketAddr::from((address, service.port()))).await?;
+    // Only one process can have the port: what is noted here has happened exactly once, whatever became of the script.
+    let mut terminated = signal(SignalKind::terminate())?;
+    fs::write(root.join(format!("run/{}.pid", service.name())), format!("{}\n", std::process::id()))?;
+    note(root, service, "start")?;
     eprintln!("{} listens on {}", service.name(), listener.local_addr()?);
     loop {
-        let (stream, _) = listener.accept().await?;
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            _ = terminated.recv() => return note(root, service, "stop"),
+        };
         let root = root.to_owned();
         tokio::spawn(async move { timeout(ANSWER_WITHIN, answer(stream, &root, service)).await });
     }
+}
+
+/// A line in the journal of effects, as the scripts write it: one write, so that lines never mix.
+fn note(root: &Path, service: Service, verb: &str) -> std::io::Result<()> {
+    let mut journal = fs::OpenOptions::new().append(true).create(true).open(root.join("var/effects.log"))?;
+    let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
+    journal.write_all(format!("{at} {} {verb}\n", service.name()).as_bytes())
 }
 
 /// A word of the appliance's settings, which are shell assignments.
