@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod author;
+pub mod bill;
 pub mod check;
 pub mod diagnostic;
 pub mod digest;
