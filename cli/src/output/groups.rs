@@ -25,7 +25,8 @@ pub fn status(view: &StatusView, look: &Look) -> String {
             None => (Paint::Dim, "-".to_owned()),
             Some(run) => (tree::phase_paint(&run.phase, run.over, run.waiting), format!("{} {}", run.id, run.phase)),
         };
-        let limits = if group.limits.is_empty() { "-".to_owned() } else { group.limits.join("; ") };
+        let limits =
+            if group.limits.is_empty() { "-".to_owned() } else { format!("limited: {}", group.limits.join("; ")) };
         table.row([
             (Paint::Bold, group.name.to_string()),
             (Paint::Good, group.primary.to_string()),
@@ -53,7 +54,7 @@ pub fn group(view: &GroupView, look: &Look) -> String {
         view.revision,
     );
     for limit in &view.limits {
-        drawn.push_str(&look.paint(Paint::Warn, &format!("! {}", text::one_line(limit))));
+        drawn.push_str(&look.paint(Paint::Warn, &format!("! limited: {}", text::one_line(limit))));
         drawn.push('\n');
     }
     if let Some(run) = &view.open_run {

@@ -2,7 +2,7 @@
 
 use baton_model::{
     outcome::Observation,
-    plan::{Condition, Kind, OnFailure, Step, Task, Unreachable, Work},
+    plan::{Condition, Kind, OnFailure, Sentence, Step, Task, Unreachable, Work},
     view::{ObservedTask, PlanView},
 };
 use serde_json::Value;
@@ -111,14 +111,16 @@ fn step_lines(view: &PlanView, step: &Step, together: bool, id_width: usize, loo
                 lines.extend(task_lines(view, step, task, indent, look));
             }
         }
-        Work::Transfer { detach_old } => {
+        Work::Transfer { detach_old, because } => {
             let new = view.plan.new.as_ref().map_or("the target", |new| new.as_str());
             let words = format!("point of no return: {new} becomes primary, epoch {}", view.plan.epoch.0 + 1);
             lines.push(Line::new(indent).with(Paint::Warn, words));
             if *detach_old {
-                let words = format!("{} is detached: it must rejoin before the role can move again", view.plan.old);
-                lines.push(Line::new(indent).with(Paint::Warn, words));
+                lines.extend(detached(view.plan.old.as_str(), because.as_ref(), indent, look));
             }
+        }
+        Work::Detach { member, because } => {
+            lines.extend(detached(member.as_str(), Some(because), indent, look));
         }
         Work::Rejoin { member } => {
             lines.push(Line::new(indent).with(Paint::Plain, format!("{member} counts as a good standby again")));
@@ -131,6 +133,17 @@ fn step_lines(view: &PlanView, step: &Step, together: bool, id_width: usize, loo
         }
     }
     lines
+}
+
+/// What a change of role leaves behind.
+fn detached(member: &str, because: Option<&Sentence>, indent: usize, look: &Look) -> Vec<Line> {
+    let why = match because {
+        Some(because) if because.deferred => " (why: earlier steps decide)".to_owned(),
+        Some(because) => format!(" ({})", because.text),
+        None => String::new(),
+    };
+    let words = format!("{member} is detached{why}: it must rejoin before the role can move again");
+    paragraph(&words, indent, Paint::Warn, look)
 }
 
 /// `service.stop on pom1, pom2`.

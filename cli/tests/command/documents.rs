@@ -269,7 +269,11 @@ pub fn plan(kind: Kind) -> PlanView {
         Stage { precheck: false, steps: vec![copy] },
         Stage {
             precheck: false,
-            steps: vec![planned("4", "The role moves", Work::Transfer { detach_old: kind == Kind::Forced })],
+            steps: vec![planned(
+                "4",
+                "The role moves",
+                Work::Transfer { detach_old: kind == Kind::Forced, because: None },
+            )],
         },
         Stage { precheck: false, steps: vec![later] },
     ];

@@ -133,6 +133,9 @@ pub fn group_view() -> GroupView {
         site: Some("north".into()),
         primary,
         standing: standing.into(),
+        because: if standing == "detached" { "data movement paused on pomdb1".into() } else { String::new() },
+        since: (standing == "detached").then(|| documents::at(30)),
+        by: (standing == "detached").then(|| "pom-16".parse().unwrap()),
         hosts,
     };
     GroupView {
@@ -152,7 +155,7 @@ pub fn group_view() -> GroupView {
             kind: Kind::Planned,
             description: "Move the database".into(),
         }],
-        limits: vec!["db1 is detached since pom-16 and has not rejoined".into()],
+        limits: vec!["data movement paused on pomdb1: db1 is detached since 2026-11-21 03:00 UTC (pom-16); it must rejoin before the role moves again".into()],
     }
 }
 

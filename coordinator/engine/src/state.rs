@@ -24,6 +24,8 @@ pub const ENDED_RUNS_MAX: usize = 30;
 pub const FOUND_BYTES_MAX: usize = 256 * 1024;
 /// Facts kept per group.
 pub const FACTS_MAX: usize = 32;
+/// Why a member is detached, in bytes.
+pub const BECAUSE_BYTES_MAX: usize = 1024;
 /// Names of removed groups remembered.
 pub const REMOVED_MAX: usize = 4096;
 
@@ -86,7 +88,13 @@ pub struct Removed {
 #[serde(rename_all = "snake_case", tag = "standing")]
 pub enum Standing {
     /// Was primary; the role moved away without it. It must rejoin before the role moves again.
-    Detached { by: RunId, since: Moment },
+    Detached {
+        by: RunId,
+        since: Moment,
+        /// In the words of the run's step; empty where it had none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        because: String,
+    },
     /// An operator says that it will not come back as it was.
     Lost { since: Moment, why: String },
 }

@@ -126,7 +126,7 @@ impl OperatorApi {
                 standings: group
                     .standings
                     .iter()
-                    .map(|(member, standing)| (member.clone(), views::group::word(standing).to_owned()))
+                    .map(|(member, standing)| (member.clone(), views::group::told(standing)))
                     .collect(),
             };
             baton_planner::plan(&definition, &runbook, &situation, &request)

@@ -2,7 +2,7 @@
 
 use baton_engine::state::{Group, Standing, State};
 use baton_model::{
-    ids::GroupName,
+    ids::{GroupName, MemberName},
     outcome::Fault,
     view::{GroupView, HostView, MemberView, RunbookView},
 };
@@ -32,6 +32,12 @@ pub fn view(
             let mut hosts: Vec<_> = member.hosts.values().flat_map(|hosts| hosts.0.iter().cloned()).collect();
             hosts.sort();
             hosts.dedup();
+            let standing = group.standings.get(member_name).filter(|_| *member_name != group.primary);
+            let (because, since, by) = match standing {
+                None => (String::new(), None, None),
+                Some(Standing::Detached { by, since, because }) => (because.clone(), Some(*since), Some(by.clone())),
+                Some(Standing::Lost { since, why }) => (why.clone(), Some(*since), None),
+            };
             MemberView {
                 name: member_name.clone(),
                 site: definition.site_of(member_name).map(ToString::to_string),
@@ -39,23 +45,16 @@ pub fn view(
                 standing: if *member_name == group.primary {
                     "primary".to_owned()
                 } else {
-                    group.standings.get(member_name).map_or("standby".to_owned(), |standing| word(standing).to_owned())
+                    standing.map_or("standby".to_owned(), |standing| word(standing).to_owned())
                 },
+                because,
+                since,
+                by,
                 hosts: hosts.iter().map(host_view).collect(),
             }
         })
         .collect();
-    let mut limits = Vec::new();
-    for (member, standing) in &group.standings {
-        limits.push(match standing {
-            Standing::Detached { by, .. } => {
-                format!(
-                    "{member} is detached since {by} took the role from it; it must rejoin before the role moves again"
-                )
-            }
-            Standing::Lost { why, .. } => format!("{member} was declared lost: {why}"),
-        });
-    }
+    let limits = group.standings.iter().map(|(member, standing)| limit(member, standing)).collect();
     let mut runbooks = Vec::new();
     for runbook_name in group.definition.runbooks.keys() {
         let runbook = definitions::runbook_of(group, name.as_str(), runbook_name)?;
@@ -73,6 +72,29 @@ pub fn view(
         runbooks,
         limits,
     })
+}
+
+/// What keeps the role from moving freely, since when and by which run.
+fn limit(member: &MemberName, standing: &Standing) -> String {
+    match standing {
+        Standing::Detached { by, since, because } => {
+            let what = if because.is_empty() { String::new() } else { format!("{because}: ") };
+            format!(
+                "{what}{member} is detached since {} ({by}); it must rejoin before the role moves again",
+                since.utc()
+            )
+        }
+        Standing::Lost { why, since } => format!("{member} was declared lost at {}: {why}", since.utc()),
+    }
+}
+
+/// A member's standing in a few words: what a plan says of a candidate that is out.
+pub fn told(standing: &Standing) -> String {
+    match standing {
+        Standing::Detached { by, because, .. } if because.is_empty() => format!("detached since {by}"),
+        Standing::Detached { by, because, .. } => format!("detached since {by} ({because})"),
+        Standing::Lost { why, .. } => format!("declared lost ({why})"),
+    }
 }
 
 /// One word for a member's standing.

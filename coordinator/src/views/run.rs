@@ -83,7 +83,7 @@ pub fn view(run: &Run, sessions: &Sessions, now: Moment) -> RunView {
 fn question(step: &Step) -> Option<String> {
     match &step.work {
         Work::Confirm { text } | Work::Approval { text } => Some(text.clone()),
-        Work::Act { .. } | Work::Transfer { .. } | Work::Rejoin { .. } => None,
+        Work::Act { .. } | Work::Transfer { .. } | Work::Rejoin { .. } | Work::Detach { .. } => None,
     }
 }
 

@@ -109,13 +109,27 @@ pub enum Work {
     Transfer {
         /// The old primary is out of step and must rejoin before the role can move again.
         detach_old: bool,
+        /// Why it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<Sentence>,
     },
     /// The member is a good standby again.
     Rejoin { member: MemberName },
+    /// The member is out of step and must rejoin before the role can move again.
+    Detach { member: MemberName, because: Sentence },
     /// Stops for a person.
     Confirm { text: String },
     /// Stops for a second person.
     Approval { text: String },
+}
+
+/// Something said to people, as planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sentence {
+    /// Resolved but, where `deferred`, for `${…}` over what earlier steps register.
+    pub text: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deferred: bool,
 }
 
 /// An action on a host, as planned.

@@ -17,7 +17,7 @@ use crate::{
 mod file;
 mod input;
 
-pub(crate) use file::{RETRY_DELAY, RejoinedFile, RetryFile, RunbookFile, StepFile, TransferFile};
+pub(crate) use file::{DetachedFile, RETRY_DELAY, RejoinedFile, RetryFile, RunbookFile, StepFile, TransferFile};
 pub use input::{Input, InputType};
 
 /// A runbook file.
@@ -104,10 +104,17 @@ pub enum WorkDefinition {
     /// The point of no return. Without `detach_old`: as the runbook's kind says (forced detaches).
     Transfer {
         detach_old: Option<bool>,
+        /// Why the old primary is out of step afterwards. May hold templates.
+        because: Option<String>,
     },
     /// The member is a good standby again; a name or a template that gives one.
     Rejoined {
         member: String,
+    },
+    /// The member is out of step; a name or a template that gives one, and why.
+    Detached {
+        member: String,
+        because: String,
     },
     /// Stops for a person. May hold templates.
     Confirm(String),

@@ -14,6 +14,11 @@ impl Moment {
     pub fn plus(self, span: Span) -> Self {
         Self(self.0.saturating_add(span.0))
     }
+    /// `2026-11-22 01:00 UTC`: the minute is enough for a person, and the zone is written out.
+    pub fn utc(self) -> String {
+        let known = i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        known.map_or_else(|| format!("{} ms", self.0), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    }
     /// How long from `earlier` to `self`; zero if the clocks disagree about which came first.
     pub fn since(self, earlier: Moment) -> Span {
         Span(self.0.saturating_sub(earlier.0))
@@ -116,6 +121,12 @@ impl JsonSchema for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_shown_with_its_zone() {
+        assert_eq!(Moment(1_795_309_259_999).utc(), "2026-11-22 01:00 UTC");
+        assert_eq!(Moment(u64::MAX).utc(), "18446744073709551615 ms");
+    }
 
     #[test]
     fn spans_are_read_and_written_alike() {

@@ -206,6 +206,15 @@ pub struct MemberView {
     pub primary: bool,
     /// standby, primary, detached, lost.
     pub standing: String,
+    /// Why it is no good standby: in the words of the run's step, or of whoever declared it lost.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub because: String,
+    /// Since when it is no good standby.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// The run that left it detached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<RunId>,
     pub hosts: Vec<HostView>,
 }
 

@@ -99,7 +99,7 @@ fn the_runbook_is_as_written() {
     assert_eq!(together[1].when.as_deref(), Some("'witness' in group && input.mode == 'full'"));
 
     let works: Vec<&StepDefinition> = runbook.steps[2..].iter().flat_map(Block::steps).collect();
-    assert_eq!(works[0].work, WorkDefinition::Transfer { detach_old: None });
+    assert_eq!(works[0].work, WorkDefinition::Transfer { detach_old: None, because: None });
     assert_eq!((works[1].on_failure, works[1].keep.as_deref()), (OnFailure::Continue, Some("moved")));
     assert_eq!(works[3].work, WorkDefinition::Rejoined { member: "${old.name}".to_owned() });
     assert_eq!(works[4].work, WorkDefinition::Approval("All is well".to_owned()));

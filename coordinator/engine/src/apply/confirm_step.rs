@@ -30,7 +30,9 @@ pub(super) fn confirm(state: &mut State, context: &Context<'_>, id: &RunId, step
         let approval = match planned.work {
             Work::Approval { .. } => true,
             Work::Confirm { .. } => false,
-            Work::Act { .. } | Work::Transfer { .. } | Work::Rejoin { .. } => return Err(nothing()),
+            Work::Act { .. } | Work::Transfer { .. } | Work::Rejoin { .. } | Work::Detach { .. } => {
+                return Err(nothing());
+            }
         };
         if approval {
             second_person(run, step, context)?;

@@ -111,9 +111,10 @@ fn well_formed(plan: &Plan) -> Result<(), Fault> {
                     }
                 }
                 Work::Transfer { .. } => transfers += 1,
-                Work::Rejoin { .. } | Work::Confirm { .. } | Work::Approval { .. } => {}
+                Work::Rejoin { .. } | Work::Detach { .. } | Work::Confirm { .. } | Work::Approval { .. } => {}
             }
-            if stage.precheck && matches!(step.work, Work::Transfer { .. } | Work::Rejoin { .. }) {
+            if stage.precheck && matches!(step.work, Work::Transfer { .. } | Work::Rejoin { .. } | Work::Detach { .. })
+            {
                 return wrong(format!("precheck {} changes the group", step.id));
             }
         }
@@ -138,7 +139,11 @@ fn open_step(step: &Step) -> StepState {
                 report: None,
             })
             .collect(),
-        Work::Transfer { .. } | Work::Rejoin { .. } | Work::Confirm { .. } | Work::Approval { .. } => Vec::new(),
+        Work::Transfer { .. }
+        | Work::Rejoin { .. }
+        | Work::Detach { .. }
+        | Work::Confirm { .. }
+        | Work::Approval { .. } => Vec::new(),
     };
     StepState::new(tasks)
 }
@@ -163,10 +168,13 @@ fn role_may_move(state: &State, plan: &Plan) -> Result<(), Fault> {
     for (member, standing) in &group.standings {
         let overridden = plan.overrides.contains_key("detached");
         match standing {
-            Standing::Detached { by, .. } if !overridden => {
+            Standing::Detached { by, because, .. } if !overridden => {
                 return Err(Fault::new(
                     "BTN-0103",
-                    format!("{member} is detached since {by} took the role from it, and has not rejoined."),
+                    match because.as_str() {
+                        "" => format!("{member} is detached since {by} took the role from it, and has not rejoined."),
+                        because => format!("{because}: {member} is detached since {by}, and has not rejoined."),
+                    },
                     format!(
                         "Run its rejoin runbook, or say that it is gone: \"baton lost {} {member} --reason …\".",
                         plan.group

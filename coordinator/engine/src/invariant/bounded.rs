@@ -1,6 +1,9 @@
 //! Replicated state stays small.
 
-use crate::state::{ENDED_RUNS_MAX, FACTS_MAX, FOUND_BYTES_MAX, REMOVED_MAX, REQUESTS_MAX, State, run::HISTORY_MAX};
+use crate::state::{
+    BECAUSE_BYTES_MAX, ENDED_RUNS_MAX, FACTS_MAX, FOUND_BYTES_MAX, REMOVED_MAX, REQUESTS_MAX, Standing, State,
+    run::HISTORY_MAX,
+};
 
 pub(super) fn check(state: &State) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -19,6 +22,10 @@ pub(super) fn check(state: &State) -> Vec<String> {
     for (name, group) in &state.groups {
         if group.facts.len() > FACTS_MAX || group.facts.values().any(|fact| fact.to_string().len() > FOUND_BYTES_MAX) {
             wrong.push(format!("{name} keeps {} facts, or a large one", group.facts.len()));
+        }
+        let long = |standing: &Standing| matches!(standing, Standing::Detached { because, .. } if because.len() > BECAUSE_BYTES_MAX);
+        if group.standings.values().any(long) {
+            wrong.push(format!("{name} says at length why a member is detached"));
         }
     }
     for run in state.runs.values() {

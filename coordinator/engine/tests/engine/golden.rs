@@ -12,7 +12,7 @@ use baton_model::{
     author::Author,
     ids::StepId,
     outcome::{Fault, Outcome},
-    plan::Work,
+    plan::{Sentence, Work},
 };
 use serde_json::json;
 
@@ -83,6 +83,19 @@ fn a_state_keeps_its_form() {
     let bytes = codec::encode_state(&world.state);
     same("state.json", &bytes);
     assert_eq!(codec::decode_state(&bytes).expect("own bytes"), world.state);
+}
+
+/// Added beside the older files, which stay as they were written.
+#[test]
+fn a_member_that_was_detached_by_a_step_keeps_its_form() {
+    let mut world = World::new();
+    let because = Sentence { text: "data movement paused on pomdb1".to_owned(), deferred: false };
+    let transfer = bare("1", Work::Transfer { detach_old: true, because: Some(because.clone()) });
+    world.start(vec![vec![transfer], vec![bare("2", Work::Detach { member: name("db1"), because })]]);
+    let bytes = codec::encode_state(&world.state);
+    same("state_detached.json", &bytes);
+    assert_eq!(codec::decode_state(&bytes).expect("own bytes"), world.state);
+    same("start_run_detached.json", &world.log.last().expect("an entry").1);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use baton_model::{
     author::Actor,
     ids::{RunId, StepId, TaskId},
     outcome::{Fault, Outcome},
-    plan::{Condition, OnFailure, Retry, Step, Unreachable, Work},
+    plan::{Condition, OnFailure, Retry, Sentence, Step, Unreachable, Work},
     time::Span,
 };
 use proptest::prelude::*;
@@ -55,7 +55,7 @@ struct Wish {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    (0..10u8, 1..8u8, 0..3u8, 1..4u8, any::<bool>(), any::<bool>(), 0..8u8, any::<bool>()).prop_map(
+    (0..12u8, 1..8u8, 0..3u8, 1..4u8, any::<bool>(), any::<bool>(), 0..8u8, any::<bool>()).prop_map(
         |(kind, hosts, parallel, attempts, continues, skips, condition, register)| Wish {
             kind,
             hosts,
@@ -99,6 +99,11 @@ fn step(id: &str, wish: &Wish, alone: bool) -> Step {
         1 => bare(id, Work::Confirm { text: "ready?".to_owned() }),
         2 => bare(id, Work::Approval { text: "sure?".to_owned() }),
         3 => bare(id, Work::Rejoin { member: name("db1") }),
+        10 | 11 => {
+            let text = if wish.register { "paused: ${found}" } else { "paused" }.to_owned();
+            let because = Sentence { text, deferred: wish.register };
+            bare(id, Work::Detach { member: name(if wish.skips { "db1" } else { "db2" }), because })
+        }
         4..7 => undoable(id, &hosts),
         _ => act(id, &hosts),
     };

@@ -62,7 +62,7 @@ pub fn undoable(id: &str, hosts: &[&str]) -> Step {
     step
 }
 pub fn transfer(id: &str, detach_old: bool) -> Step {
-    bare(id, Work::Transfer { detach_old })
+    bare(id, Work::Transfer { detach_old, because: None })
 }
 pub fn bare(id: &str, work: Work) -> Step {
     Step {

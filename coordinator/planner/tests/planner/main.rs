@@ -241,6 +241,24 @@ fn a_window_opens_and_closes_by_its_own_clock_even_when_that_changes() {
 }
 
 #[test]
+fn what_a_step_says_of_a_member_is_resolved_and_said_before_it_starts() {
+    let steps =
+        "  - { role.detached: { member: '${old.name}', because: 'data movement paused on ${old.database.name}' } }\n";
+    let runbook = the_runbook(&format!("runbook: move\nsteps:\n  - role.transfer: {{}}\n{steps}"));
+    let planned = plan(&the_group(), &runbook, &situation(), &Request { inputs: BTreeMap::new(), ..request() });
+    let planned = planned.unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(
+        consequence::sentence(&planned),
+        "The primary role of pom moves from db1 to db2 (epoch 4 to 5). Nothing may be lost on the way. db1 is left detached until it has rejoined: data movement paused on pomdb1."
+    );
+    assert_eq!(
+        json!(planned.stages[1].steps[0].work),
+        json!({ "work": "detach", "member": "db1", "because": { "text": "data movement paused on pomdb1" } })
+    );
+    assert!(with("  - { role.detached: { member: db9, because: gone } }\n").contains("has no member db9"));
+}
+
+#[test]
 fn turns_with_the_same_item_are_still_different_steps() {
     let runbook = the_runbook(
         "runbook: move\nsteps:\n  - { name: Stop, on: pom, for: [a, a], service.stop: { name: '${item}' } }\n",

@@ -186,6 +186,13 @@ fn check_kind(root: &Node, steps: &[Block], faults: &mut Faults<'_>) -> Kind {
         let message = format!("role.transfer stands here for the second time (first in the step of line {first})");
         faults.add(second.at, code::CONTRADICTION, message, "a run moves the role once; keep one");
     }
+    let forced = root.get("kind").and_then(Node::text) == Some("forced");
+    for step in items.iter().filter_map(|item| item.get("role.transfer")) {
+        if let Some(because) = step.entry("because").filter(|_| !forced && step.entry("detach_old").is_none()) {
+            let message = "because says why the old primary is detached, and in a planned runbook it is not";
+            faults.add(because.at, code::CONTRADICTION, message, "add detach_old: true, or take because out");
+        }
+    }
     let implied = if transfers.is_empty() { Kind::Maintenance } else { Kind::Planned };
     if let Some(kind) = root.get("kind")
         && let Some(written) = kind.text()

@@ -108,6 +108,9 @@ pub(crate) struct TransferFile {
     /// The old primary is out of step and must rejoin before the role can move again. Without it: true where the runbook is forced.
     #[serde(default)]
     pub(crate) detach_old: Option<bool>,
+    /// Why the old primary is out of step afterwards: shown until it has rejoined.
+    #[serde(default)]
+    pub(crate) because: Option<String>,
 }
 
 /// `role.rejoined`.
@@ -116,4 +119,14 @@ pub(crate) struct TransferFile {
 pub(crate) struct RejoinedFile {
     /// The member that is a good standby again.
     pub(crate) member: String,
+}
+
+/// `role.detached`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DetachedFile {
+    /// The member that is out of step until it has rejoined.
+    pub(crate) member: String,
+    /// Why: shown until then.
+    pub(crate) because: String,
 }
