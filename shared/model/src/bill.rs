@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ids::HostName,
+    ids::{HostName, SampleName},
     time::{Moment, Span},
 };
 
@@ -83,13 +83,13 @@ impl Kept {
 }
 
 /// Everything that is kept of a group: by sample, by host.
-pub type Samples = BTreeMap<String, BTreeMap<HostName, Kept>>;
+pub type Samples = BTreeMap<SampleName, BTreeMap<HostName, Kept>>;
 
 /// Who is who in the failover that is billed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parties {
     /// The group's samples, and the hosts that each asks.
-    pub asked: BTreeMap<String, Vec<HostName>>,
+    pub asked: BTreeMap<SampleName, Vec<HostName>>,
     /// The hosts of the member that is primary.
     pub old: BTreeSet<HostName>,
     /// The hosts that would take over.
@@ -196,7 +196,7 @@ pub enum Loss {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseBill {
     /// The sample that told of it.
-    pub sample: String,
+    pub sample: SampleName,
     pub name: String,
     pub old: Side,
     pub target: Side,

@@ -12,16 +12,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ids::{ComponentName, GroupName, HostName, HostRole, MemberName, RunbookName, SiteName},
+    ids::{ComponentName, GroupName, HostName, HostRole, MemberName, RunbookName, SampleName, SiteName},
     time::Span,
 };
 
 mod automatic;
 mod component;
+mod sample;
 mod window;
 
 pub use automatic::{Automatic, AutomaticFile, Condition, Mode, Policy};
 pub use component::{Component, ComponentProbe, ServiceProbe};
+pub use sample::{SAMPLE_BYTES_MAX, SAMPLED_MAX, Sample};
 pub use window::{Day, TimeOfDay, TimeZoneName, Window};
 
 /// A group file.
@@ -54,6 +56,9 @@ pub struct Group {
     /// What can be probed.
     #[serde(default)]
     pub components: BTreeMap<ComponentName, Component>,
+    /// What hosts are asked while they live, for the day on which they cannot be asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub samples: BTreeMap<SampleName, Sample>,
     /// Maintenance windows by name.
     #[serde(default)]
     pub windows: BTreeMap<String, Window>,

@@ -95,6 +95,8 @@ name!(/// Something of a group that can be probed.
     ComponentName, "component");
 name!(/// A written procedure.
     RunbookName, "runbook");
+name!(/// Something that hosts are asked again and again.
+    SampleName, "sample");
 
 /// Counts the changes of a group's primary: the fencing token. The first definition is epoch 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

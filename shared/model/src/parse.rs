@@ -12,7 +12,9 @@ use crate::{
 
 mod group;
 pub(crate) mod names;
+pub(crate) mod rules;
 mod runbook;
+mod sample;
 mod shape;
 mod step;
 

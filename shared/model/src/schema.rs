@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     action::{self, sql::Connection},
-    group::Group,
-    runbook::{DetachedFile, RejoinedFile, RunbookFile, StepFile, TransferFile},
+    group::{Group, Sample},
+    runbook::{DetachedFile, RejoinedFile, RuleFile, RunbookFile, StepFile, TransferFile},
 };
 
 macro_rules! types {
@@ -23,8 +23,10 @@ macro_rules! types {
 types! {
     group_types = Group;
     connection_types = Connection;
+    sample_types = Sample;
     runbook_types = RunbookFile;
     step_types = StepFile;
+    rule_types = RuleFile;
     transfer_types = TransferFile;
     rejoined_types = RejoinedFile;
     detached_types = DetachedFile;
@@ -45,6 +47,17 @@ fn template() -> Value {
 pub fn group_schema() -> Value {
     let mut schema = group_types().clone();
     let mut definitions = Map::new();
+    let observing: Map<String, Value> = action::catalogue()
+        .iter()
+        .filter(|entry| entry.changes.starts_with("Changes nothing"))
+        .map(|entry| (entry.name.to_owned(), published_action(entry, &mut definitions)))
+        .collect();
+    if let Some(action) = schema.pointer_mut("/$defs/Sample/properties/action") {
+        *action = json!({
+            "description": "One action that changes nothing, with its parameters.",
+            "type": "object", "properties": observing, "additionalProperties": false, "minProperties": 1, "maxProperties": 1
+        });
+    }
     let connection = published(connection_types(), &mut definitions, "connection");
     schema["properties"]["connections"]["additionalProperties"] = connection;
     if let Some(known) = schema["$defs"].as_object_mut() {
@@ -60,20 +73,7 @@ pub fn runbook_schema() -> Value {
     let mut definitions = Map::new();
     let mut actions = Map::new();
     for entry in action::catalogue() {
-        let mut own = published(entry.schema.as_value(), &mut definitions, entry.name);
-        own["description"] = json!(entry.changes);
-        let by_name = |definition: &Value| {
-            json!({
-                "description": "the name of a connection of the group, or a connection",
-                "anyOf": [{ "type": "string" }, definition]
-            })
-        };
-        for place in ["/properties/connection", "/properties/replicas/items"] {
-            if let Some(connection) = own.pointer_mut(place) {
-                *connection = by_name(connection);
-            }
-        }
-        actions.insert(entry.name.to_owned(), own);
+        actions.insert(entry.name.to_owned(), published_action(&entry, &mut definitions));
     }
     let mut step = published(step_types(), &mut definitions, "step");
     let one_action =
@@ -130,6 +130,24 @@ pub fn runbook_schema() -> Value {
     }
     schema["title"] = json!("Baton runbook");
     schema
+}
+
+/// An action's parameters, with connections by name where there is one.
+fn published_action(entry: &action::Entry, definitions: &mut Map<String, Value>) -> Value {
+    let mut own = published(entry.schema.as_value(), definitions, entry.name);
+    own["description"] = json!(entry.changes);
+    let by_name = |definition: &Value| {
+        json!({
+            "description": "the name of a connection of the group, or a connection",
+            "anyOf": [{ "type": "string" }, definition]
+        })
+    };
+    for place in ["/properties/connection", "/properties/replicas/items", "/properties/replicas/anyOf/0/items"] {
+        if let Some(connection) = own.pointer_mut(place) {
+            *connection = by_name(connection);
+        }
+    }
+    own
 }
 
 fn nullable(schema: Value) -> Value {

@@ -8,7 +8,7 @@ use super::{
     words::length,
 };
 use crate::{
-    ids::HostName,
+    ids::{HostName, SampleName},
     time::{Moment, Span},
 };
 
@@ -17,7 +17,7 @@ const ONE_LOOK: Span = Span::from_secs(5);
 
 /// One sample's part of a bill.
 pub(super) struct Account<'a> {
-    pub(super) name: &'a str,
+    pub(super) name: &'a SampleName,
     pub(super) hosts: &'a [HostName],
     pub(super) kept: &'a BTreeMap<HostName, Kept>,
     pub(super) parties: &'a Parties,
@@ -153,7 +153,7 @@ impl Account<'_> {
             .zip(of_target)
             .map_or(Figure::Unknown, |(primary, row)| Figure::of(row.send_queue_kb, primary.seen));
         DatabaseBill {
-            sample: self.name.to_owned(),
+            sample: self.name.clone(),
             name: name.to_owned(),
             old,
             target,

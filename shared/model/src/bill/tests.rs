@@ -5,6 +5,10 @@ use super::*;
 
 const NOW: Moment = Moment(1_000_000_000);
 
+fn ag() -> SampleName {
+    SampleName::new("ag").expect("a name")
+}
+
 fn host(name: &str) -> HostName {
     HostName::new(name).expect("a name")
 }
@@ -30,7 +34,7 @@ fn said(replica: &str, role: &str, rows: Vec<Value>, seen: Moment) -> Kept {
 
 fn parties() -> Parties {
     Parties {
-        asked: BTreeMap::from([("ag".to_owned(), vec![host("db1"), host("db2")])]),
+        asked: BTreeMap::from([(ag(), vec![host("db1"), host("db2")])]),
         old: BTreeSet::from([host("db1")]),
         target: BTreeSet::from([host("db2")]),
     }
@@ -38,7 +42,7 @@ fn parties() -> Parties {
 
 fn kept(of: &[(&str, &Kept)]) -> Samples {
     let hosts = of.iter().map(|(name, kept)| (host(name), (*kept).clone())).collect();
-    BTreeMap::from([("ag".to_owned(), hosts)])
+    BTreeMap::from([(ag(), hosts)])
 }
 
 fn bill(primary: Vec<Value>, target: Vec<Value>) -> Bill {
@@ -190,7 +194,7 @@ fn two_primaries_and_a_foreign_one_are_told() {
         both.cautions
     );
     let mut three = parties();
-    three.asked.insert("ag".to_owned(), vec![host("db1"), host("db2"), host("db3")]);
+    three.asked.insert(ag(), vec![host("db1"), host("db2"), host("db3")]);
     let third = said("SQL3", "PRIMARY", row(), ago(3));
     let foreign = Bill::of(&kept(&[("db3", &third), ("db2", &target)]), &three, NOW);
     assert!(foreign.cautions.iter().any(|caution| caution.contains("is not of the group's primary")), "{foreign:?}");

@@ -21,13 +21,16 @@ pub(super) fn read(root: &Node, uses: &mut Uses, faults: &mut Faults<'_>) -> Opt
         faults.add(root.at, code::NO_KIND, "this is no group", "a group begins with group: NAME");
         return None;
     };
-    let plain: Vec<Entry> = entries.iter().filter(|entry| entry.key != "connections").cloned().collect();
+    let plain: Vec<Entry> = entries.iter().filter(|entry| !matches!(entry.key.as_str(), "connections" | "samples")).cloned().collect();
     let plain = Node { at: root.at, content: Content::Map(plain) };
     let schema = schema::group_types();
     let mut decoded =
         Shape { root: schema, strings: Strings::Literal, faults }.read(&plain, schema, "the group", root.at);
     if let Some(connections) = root.get("connections") {
         decoded["connections"] = read_connections(connections, uses, faults);
+    }
+    if let Some(samples) = root.get("samples") {
+        decoded["samples"] = super::sample::read(samples, root, uses, faults);
     }
     check_names(root, faults);
     check_hosts(root, faults);

@@ -9,6 +9,7 @@ use super::{
     step::{self, Place},
 };
 use crate::{
+    action::loses_data,
     diagnostic::code,
     digest::Digest,
     plan::Kind,
@@ -42,7 +43,7 @@ pub(super) fn read(root: &Node, text: &str, uses: &mut Uses, faults: &mut Faults
     }
 
     let mut names = Names { inputs: inputs.iter().map(|entry| entry.key.clone()).collect(), ..Names::default() };
-    names.known = ["host", "input", "facts"].map(str::to_owned).into();
+    names.known = ["host", "input", "facts", "accepted_data_loss"].map(str::to_owned).into();
     for key in ["prechecks", "steps"] {
         names.later.extend(registered(root.get(key)));
     }
@@ -54,6 +55,9 @@ pub(super) fn read(root: &Node, text: &str, uses: &mut Uses, faults: &mut Faults
         faults.add(root.at, code::MISSING_KEY, "the runbook has no steps", remedy);
     }
     let kind = check_kind(root, &steps, faults);
+    if root.get("kind").and_then(Node::text) != Some("forced") {
+        refuse_loss(root.get("steps"), faults);
+    }
 
     let file = match serde_json::from_value::<RunbookFile>(decoded) {
         Ok(file) => file,
@@ -169,6 +173,20 @@ fn learn(step: &Node, names: &mut Names) {
     if let Some(name) = step.get("register").and_then(Node::text) {
         names.later.remove(name);
         names.known.insert(name.to_owned());
+    }
+}
+
+/// Nothing planned can lose data, in a step or in what undoes one. (Prechecks change nothing at all.)
+fn refuse_loss(steps: Option<&Node>, faults: &mut Faults<'_>) {
+    for step in steps.map_or(&[][..], Node::items) {
+        refuse_loss(step.get("together"), faults);
+        let undo = step.get("undo");
+        let undone = undo.into_iter().chain(undo.map_or(&[][..], Node::items)).flat_map(Node::entries);
+        for entry in step.entries().iter().chain(undone).filter(|entry| loses_data(&entry.key)) {
+            let message = format!("{} can lose data, and the runbook is not forced", entry.key);
+            let remedy = "write kind: forced, in a runbook of its own; a planned way is mssql.ag.failover";
+            faults.add(entry.at, code::CONTRADICTION, message, remedy);
+        }
     }
 }
 

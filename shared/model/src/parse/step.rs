@@ -427,7 +427,7 @@ impl Reader<'_, '_> {
 }
 
 /// The catalogue's own words say it.
-fn changes_nothing(name: &str) -> bool {
+pub(super) fn changes_nothing(name: &str) -> bool {
     let entry = schema::actions().iter().find(|action| action.name == name);
     PRECHECK_ACTIONS.contains(&name) || entry.is_some_and(|action| action.changes.starts_with("Changes nothing"))
 }
