@@ -58,6 +58,22 @@ pub(crate) fn stages(
     Ok(stages)
 }
 
+/// What can lose data is never part of a run that nobody asked to be forced, whatever let the runbook in.
+pub(crate) fn forced_only(runbook: &Runbook) -> Result<(), Fault> {
+    let losing = |action: &ActionDefinition| runbook.kind != Kind::Forced && action::loses_data(&action.name);
+    match runbook.all_actions().find(|(_, action)| losing(action)) {
+        None => Ok(()),
+        Some((step, action)) => Err(Fault::new(
+            "BTN-0152",
+            format!(
+                "runbook {}, line {}, step \"{}\": {} can lose data, and the runbook is not forced.",
+                runbook.name, step.line, step.name, action.name
+            ),
+            "Write kind: forced into the runbook, apply it and start it with \"baton failover\"; or fail over without loss.",
+        )),
+    }
+}
+
 fn tasks_of(step: &Step) -> usize {
     match &step.work {
         Work::Act { tasks } => tasks.len(),

@@ -4,6 +4,7 @@
 //! remedy. What it may never do: ask a host, read a clock, or leave a choice to the agents.
 
 pub mod request;
+pub mod rule;
 pub mod target;
 pub mod scope;
 pub mod bind;
@@ -16,10 +17,13 @@ pub use request::{Request, Situation};
 /// Binds a runbook to a group as it is now.
 pub fn plan(group: &Group, runbook: &Runbook, situation: &Situation, request: &Request) -> Result<Plan, Fault> {
     let inputs = request::inputs(runbook, &request.inputs)?;
-    request::overrides(request)?;
+    request::overrides(runbook, request)?;
+    bind::forced_only(runbook)?;
     request::window(group, runbook, request)?;
-    let new = target::choose(group, runbook, situation, request)?;
-    let scope = scope::scope(group, runbook, situation, new.as_ref(), &inputs);
+    let new = target::choose(group, runbook, situation, request, &inputs)?;
+    let mut scope = scope::scope(group, runbook, situation, new.as_ref(), &inputs);
+    scope.insert("accepted_data_loss".to_owned(), request.accepted_data_loss.into());
+    rule::required(runbook, request, &scope)?;
     let stages = bind::stages(group, runbook, situation, new.as_ref(), &scope)?;
     Ok(Plan {
         group: group.name.clone(),

@@ -6,7 +6,7 @@ use baton_model::{
     group::Group,
     ids::{Epoch, MemberName, RunbookName},
     outcome::Fault,
-    runbook::Runbook,
+    runbook::{GUARDS, Runbook},
     time::Moment,
 };
 use serde_json::Value;
@@ -22,6 +22,8 @@ pub struct Request {
     pub reason: String,
     /// Guard → reason.
     pub overrides: BTreeMap<String, String>,
+    /// An operator accepts, for this one run, that data may be lost: steps see it as `accepted_data_loss`.
+    pub accepted_data_loss: bool,
     /// The proposer's stamp: decides whether a window is open.
     pub now: Moment,
 }
@@ -84,14 +86,12 @@ pub(crate) fn inputs(runbook: &Runbook, given: &BTreeMap<String, String>) -> Res
     ))
 }
 
-/// Guards that can be overridden for one run.
-pub const GUARDS: [&str; 2] = ["window", "detached"];
-
 /// An override that is misspelt, or has no reason, must not look as if it had been heard.
-pub(crate) fn overrides(request: &Request) -> Result<(), Fault> {
+pub(crate) fn overrides(runbook: &Runbook, request: &Request) -> Result<(), Fault> {
     for (guard, reason) in &request.overrides {
-        let wrong = if !GUARDS.contains(&guard.as_str()) {
-            format!("there is no guard {guard:?} to override (there are {})", GUARDS.join(", "))
+        let known: Vec<&str> = GUARDS.into_iter().chain(runbook.guards()).collect();
+        let wrong = if !known.contains(&guard.as_str()) {
+            format!("there is no guard {guard:?} to override (there are {})", known.join(", "))
         } else if reason.trim().is_empty() {
             format!("overriding {guard} needs a reason")
         } else {

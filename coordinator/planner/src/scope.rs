@@ -5,6 +5,7 @@
 //! | `group` | `name`, `primary`, `epoch`, `members` (by name), `others` (every member but the primary) |
 //! | `old`, `new` | a member: `name`, `site`, `vars`, `hosts` (role → list), and each role's first host by the role's name |
 //! | `host` | the task's host: `name`, `address`, `site`, `member`, `vars` |
+//! | `accepted_data_loss` | whether an operator accepted, for this run, that data may be lost |
 //! | `vars`, `input`, `facts` | the runbook's defaults under the group's variables; the inputs; what earlier runs kept |
 
 use std::collections::BTreeMap;
@@ -26,13 +27,26 @@ pub(crate) fn scope(
     new: Option<&MemberName>,
     inputs: &BTreeMap<String, Value>,
 ) -> Scope {
+    let mut vars: Map<String, Value> = runbook.vars.clone().into_iter().collect();
+    vars.extend(group.vars.clone());
+    let mut scope = of_group(group, situation, vars);
+    scope.insert("old".to_owned(), member(group, &situation.primary));
+    if let Some(new) = new {
+        scope.insert("new".to_owned(), member(group, new));
+    }
+    let hosts: Map<String, Value> = group.hosts.keys().map(|name| (name.to_string(), host(group, name))).collect();
+    scope.insert("hosts".to_owned(), Value::Object(hosts));
+    scope.insert("input".to_owned(), Value::Object(inputs.clone().into_iter().collect()));
+    scope.insert("facts".to_owned(), Value::Object(situation.facts.clone().into_iter().collect()));
+    scope
+}
+
+/// What holds whoever is primary: `group` and `vars`.
+pub(crate) fn of_group(group: &Group, situation: &Situation, vars: Map<String, Value>) -> Scope {
     let members: Map<String, Value> =
         group.members.keys().map(|name| (name.to_string(), member(group, name))).collect();
     let others: Vec<Value> =
         group.members.keys().filter(|name| **name != situation.primary).map(|name| member(group, name)).collect();
-    let hosts: Map<String, Value> = group.hosts.keys().map(|name| (name.to_string(), host(group, name))).collect();
-    let mut vars: Map<String, Value> = runbook.vars.clone().into_iter().collect();
-    vars.extend(group.vars.clone());
     let mut scope = Scope::new();
     scope.insert(
         "group".to_owned(),
@@ -41,18 +55,11 @@ pub(crate) fn scope(
             "members": members, "others": others,
         }),
     );
-    scope.insert("old".to_owned(), member(group, &situation.primary));
-    if let Some(new) = new {
-        scope.insert("new".to_owned(), member(group, new));
-    }
-    scope.insert("hosts".to_owned(), Value::Object(hosts));
     scope.insert("vars".to_owned(), Value::Object(vars));
-    scope.insert("input".to_owned(), Value::Object(inputs.clone().into_iter().collect()));
-    scope.insert("facts".to_owned(), Value::Object(situation.facts.clone().into_iter().collect()));
     scope
 }
 
-fn member(group: &Group, name: &MemberName) -> Value {
+pub(crate) fn member(group: &Group, name: &MemberName) -> Value {
     let Some(member) = group.members.get(name) else { return Value::Null };
     let by_role: Map<String, Value> = member
         .hosts
@@ -73,7 +80,7 @@ fn member(group: &Group, name: &MemberName) -> Value {
     Value::Object(value)
 }
 
-fn host(group: &Group, name: &HostName) -> Value {
+pub(crate) fn host(group: &Group, name: &HostName) -> Value {
     let Some(host) = group.hosts.get(name) else { return Value::Null };
     let vars: Map<String, Value> = host.vars.clone().into_iter().collect();
     json!({

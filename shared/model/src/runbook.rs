@@ -2,7 +2,11 @@
 //!
 //! Templates stay strings here; [`crate::expression::render`] resolves them.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +21,9 @@ use crate::{
 mod file;
 mod input;
 
-pub(crate) use file::{DetachedFile, RETRY_DELAY, RejoinedFile, RetryFile, RunbookFile, StepFile, TransferFile};
+pub(crate) use file::{
+    DetachedFile, RETRY_DELAY, RejoinedFile, RetryFile, RuleFile, RunbookFile, StepFile, TransferFile,
+};
 pub use input::{Input, InputType};
 
 /// A runbook file.
@@ -31,6 +37,12 @@ pub struct Runbook {
     pub vars: BTreeMap<String, Value>,
     /// The group's maintenance window that the whole run must begin in.
     pub window: Option<String>,
+    /// What each member must be to become the target: `candidate` is the member that is looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target: Vec<Rule>,
+    /// What must hold of the whole request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<Rule>,
     /// They come first and change nothing.
     pub prechecks: Vec<Block>,
     pub steps: Vec<Block>,
@@ -44,10 +56,43 @@ impl Runbook {
         self.prechecks.iter().chain(&self.steps).flat_map(Block::steps)
     }
 
+    /// Guards of this runbook's own, which can be overridden for one run.
+    pub fn guards(&self) -> BTreeSet<&str> {
+        self.target.iter().chain(&self.require).filter_map(|rule| rule.guard.as_deref()).collect()
+    }
+
+    /// The actions of every step and of what undoes it.
+    pub fn all_actions(&self) -> impl Iterator<Item = (&StepDefinition, &ActionDefinition)> {
+        self.all_steps().flat_map(|step| {
+            let own = match &step.work {
+                WorkDefinition::Action(action) => Some(action),
+                _ => None,
+            };
+            own.into_iter().chain(&step.undo).map(move |action| (step, action))
+        })
+    }
+
     /// It has a `role.transfer` step, so it needs a target.
     pub fn transfers(&self) -> bool {
         self.all_steps().any(|step| matches!(step.work, WorkDefinition::Transfer { .. }))
     }
+}
+
+/// Guards that every runbook has.
+pub const GUARDS: [&str; 2] = ["window", "detached"];
+
+/// What the planner holds a request against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// An expression, without `${}`.
+    pub expect: String,
+    /// What is said where it does not hold. May hold templates.
+    pub because: String,
+    /// Under this name it can be overridden for one run; without it never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
+    /// Where it stands in its file.
+    pub line: u32,
 }
 
 /// One step, or several that run together.

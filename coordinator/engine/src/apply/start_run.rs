@@ -6,10 +6,12 @@ use std::{
 };
 
 use baton_model::{
+    action,
+    bill::Acceptance,
     digest::Digest,
     ids::RunId,
     outcome::Fault,
-    plan::{Plan, Step, Work},
+    plan::{Kind, Plan, Step, Work},
 };
 
 use crate::{
@@ -20,7 +22,13 @@ use crate::{
 
 use super::{Context, close, define_group::busy, no_group};
 
-pub(super) fn start(state: &mut State, context: &Context<'_>, plan: &Plan, digest: &Digest) -> Result<Answer, Fault> {
+pub(super) fn start(
+    state: &mut State,
+    context: &Context<'_>,
+    plan: &Plan,
+    digest: &Digest,
+    acceptance: Option<&Acceptance>,
+) -> Result<Answer, Fault> {
     let group = state.groups.get(&plan.group).ok_or_else(|| no_group(&plan.group))?;
     if let Some(open) = &group.open_run {
         return Err(busy(&plan.group, open));
@@ -55,6 +63,7 @@ pub(super) fn start(state: &mut State, context: &Context<'_>, plan: &Plan, diges
         None => return moved(format!("group {} no longer has a runbook {}", plan.group, plan.runbook)),
     }
     well_formed(plan)?;
+    let accepted_loss = plan.loses_data.then(|| accepted(plan, acceptance)).transpose()?.cloned();
     if plan.transfer_stage().is_some() {
         role_may_move(state, plan)?;
     }
@@ -74,11 +83,15 @@ pub(super) fn start(state: &mut State, context: &Context<'_>, plan: &Plan, diges
         steps: plan.steps().map(|step| (step.id.clone(), open_step(step))).collect(),
         registered: BTreeMap::new(),
         transferred: false,
+        accepted_loss,
         undo: None,
         mark: context.index,
         history: VecDeque::new(),
     };
     run.note(context.author, format!("started {} of {} ({})", plan.runbook, plan.group, digest.short()));
+    if let Some(Acceptance { typed, bill }) = run.accepted_loss.clone() {
+        run.note(context.author, format!("accepted the loss of data by typing {typed:?}: {}", bill.verdict()));
+    }
     progress::advance(state, &mut run, context.author, context.index);
     let over = run.phase.is_over();
     state.runs.insert(id.clone(), run);
@@ -86,6 +99,24 @@ pub(super) fn start(state: &mut State, context: &Context<'_>, plan: &Plan, diges
         close(state, &id);
     }
     Ok(Answer::Started { run: id })
+}
+
+/// What can lose data starts on an operator's word alone, and that names the group.
+fn accepted<'a>(plan: &Plan, acceptance: Option<&'a Acceptance>) -> Result<&'a Acceptance, Fault> {
+    let remedy = format!("Give --accept-data-loss={} once you have read the bill.", plan.group);
+    match acceptance {
+        None => Err(Fault::new(
+            "BTN-0170",
+            format!("runbook {} of {} can lose data, and nobody has accepted that.", plan.runbook, plan.group),
+            remedy,
+        )),
+        Some(acceptance) if acceptance.typed != plan.group.as_str() => Err(Fault::new(
+            "BTN-0171",
+            format!("the loss of data is not accepted: {:?} was typed, not {:?}.", acceptance.typed, plan.group.as_str()),
+            remedy,
+        )),
+        Some(acceptance) => Ok(acceptance),
+    }
 }
 
 /// What the planner never makes, and the engine could not carry out: it would share a state, or never end.
@@ -106,6 +137,10 @@ fn well_formed(plan: &Plan) -> Result<(), Fault> {
             match &step.work {
                 Work::Act { tasks } => {
                     let mut hosts = BTreeSet::new();
+                    let losing = tasks.iter().chain(&step.undo).find(|task| action::loses_data(&task.action));
+                    if let Some(task) = losing.filter(|_| plan.kind != Kind::Forced) {
+                        return wrong(format!("step {} is {}, and the run is not forced", step.id, task.action));
+                    }
                     if let Some(twice) = tasks.iter().find(|task| !hosts.insert(&task.host)) {
                         return wrong(format!("step {} names {} twice", step.id, twice.host));
                     }

@@ -8,7 +8,7 @@ use baton_model::{
     digest::Digest,
     ids::{Epoch, StepId},
     outcome::{DATA_BYTES_MAX, Outcome::*},
-    plan::{Condition, OnFailure, Retry, Sentence, Unreachable, Work},
+    plan::{Condition, Kind, OnFailure, Retry, Sentence, Unreachable, Work},
     time::Span,
 };
 use serde_json::{Value, json};
@@ -313,7 +313,7 @@ fn the_role_moves_again_only_after_the_old_primary_rejoined_or_was_lost() {
     world.start(vec![vec![transfer("1", true)]]);
     let back = |world: &mut World| {
         let plan = world.plan(vec![vec![transfer("1", false)]]);
-        code(&world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan) })).to_owned()
+        code(&world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None })).to_owned()
     };
     assert!(matches!(world.state.groups[&group()].standings["db1"], Standing::Detached { .. }));
     assert_eq!(back(&mut world), "BTN-0103");
@@ -333,7 +333,7 @@ fn a_plan_out_of_date_is_refused_with_the_difference() {
     let mut refused = |change: &dyn Fn(&mut baton_model::plan::Plan)| {
         let mut plan = good.clone();
         change(&mut plan);
-        match world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan) }) {
+        match world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }) {
             Answer::Refused { fault } => format!("{} {}", fault.code, fault.message),
             other => panic!("{other:?}"),
         }
@@ -355,10 +355,10 @@ fn a_plan_out_of_date_is_refused_with_the_difference() {
         "BTN-0126 the plan cannot be carried out: two steps are called 1."
     );
     let plan = Box::new(good.clone());
-    assert_eq!(code(&world.tell(Command::StartRun { plan, digest: Digest::of_bytes(b"shown") })), "BTN-0102");
+    assert_eq!(code(&world.tell(Command::StartRun { plan, digest: Digest::of_bytes(b"shown"), acceptance: None })), "BTN-0102");
     world.start(vec![vec![act("1", &["h1"])]]);
     let plan = Box::new(good.clone());
-    assert_eq!(code(&world.tell(Command::StartRun { plan, digest: good.digest() })), "BTN-0101");
+    assert_eq!(code(&world.tell(Command::StartRun { plan, digest: good.digest(), acceptance: None })), "BTN-0101");
     assert_eq!(code(&world.tell(Command::RemoveGroup { group: group() })), "BTN-0101");
 }
 
@@ -366,7 +366,7 @@ fn a_plan_out_of_date_is_refused_with_the_difference() {
 fn a_request_that_is_asked_again_is_answered_and_not_done_again() {
     let mut world = World::new();
     let plan = world.plan(vec![]);
-    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan) };
+    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None };
     let first = world.tell_as(operator("anna"), "", Some("r1"), command.clone());
     assert_eq!(first, Answer::Started { run: name("pom-1") });
     assert_eq!(world.tell_as(operator("anna"), "", Some("r1"), command.clone()), first);
@@ -468,7 +468,7 @@ fn a_detached_member_says_why_until_it_has_rejoined_and_the_role_stays_meanwhile
     let paused = Standing::Detached { by: run, since: world.now, because };
     assert_eq!(standing(&world, "db1"), paused);
     let back = world.plan(vec![vec![transfer("1", false)]]);
-    let start = Command::StartRun { digest: back.digest(), plan: Box::new(back) };
+    let start = Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None };
     let refused = world.tell(start.clone());
     let Answer::Refused { fault } = &refused else { panic!("{refused:?}") };
     assert_eq!(
@@ -479,7 +479,7 @@ fn a_detached_member_says_why_until_it_has_rejoined_and_the_role_stays_meanwhile
     assert_eq!(world.phase(&rejoin), "succeeded");
     assert!(world.state.groups[&group()].standings.is_empty());
     let back = world.plan(vec![vec![transfer("1", false)]]);
-    assert_eq!(code(&world.tell(Command::StartRun { digest: back.digest(), plan: Box::new(back) })), "started");
+    assert_eq!(code(&world.tell(Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None })), "started");
 }
 
 #[test]
@@ -525,4 +525,25 @@ fn a_standing_written_before_it_had_a_reason_is_still_read() {
         old,
         Standing::Detached { by: name("pom-1"), since: baton_model::time::Moment(7), because: String::new() }
     );
+}
+
+#[test]
+fn what_can_lose_data_never_starts_in_a_run_that_is_not_forced() {
+    let mut world = World::new();
+    let force = |step: &mut baton_model::plan::Step, undo: bool| {
+        let Work::Act { tasks } = &mut step.work else { panic!("act makes tasks") };
+        let tasks = if undo { &mut step.undo } else { tasks };
+        tasks.iter_mut().for_each(|task| task.action = "mssql.ag.force_failover".to_owned());
+    };
+    for undo in [false, true] {
+        let mut step = undoable("1", &["h1"]);
+        force(&mut step, undo);
+        let mut plan = world.plan(vec![vec![step]]);
+        let refused = world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan.clone()), acceptance: None });
+        assert_eq!(code(&refused), "BTN-0126");
+        plan.kind = Kind::Forced;
+        let started = world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None });
+        let Answer::Started { run } = started else { panic!("{started:?}") };
+        world.report(&run, "1@h1#1", Changed);
+    }
 }

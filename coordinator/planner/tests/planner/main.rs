@@ -14,6 +14,8 @@ use baton_model::{
 use baton_planner::{Request, Situation, consequence, plan};
 use serde_json::json;
 
+mod rules;
+
 const GROUP: &str = "group: pom
 members:
   db1: { hosts: { database: pomdb1 } }
@@ -97,6 +99,7 @@ fn request() -> Request {
         inputs: BTreeMap::from([("text".to_owned(), "hello".to_owned())]),
         reason: "a test".to_owned(),
         overrides: BTreeMap::new(),
+        accepted_data_loss: false,
         now: moment("00:00"),
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     Faults,
     names::{Names, Strings, Uses, check_identifier},
+    rules,
     shape::Shape,
     step::{self, Place},
 };
@@ -23,8 +24,8 @@ pub(super) fn read(root: &Node, text: &str, uses: &mut Uses, faults: &mut Faults
         faults.add(root.at, code::NO_KIND, "this is no runbook", "a runbook begins with runbook: NAME");
         return None;
     };
-    let is_step_list = |entry: &&Entry| matches!(entry.key.as_str(), "prechecks" | "steps");
-    let head: Vec<Entry> = entries.iter().filter(|entry| !is_step_list(entry)).cloned().collect();
+    let is_read_apart = |entry: &&Entry| matches!(entry.key.as_str(), "prechecks" | "steps" | "target" | "require");
+    let head: Vec<Entry> = entries.iter().filter(|entry| !is_read_apart(entry)).cloned().collect();
     let head = Node { at: root.at, content: Content::Map(head) };
     let schema = schema::runbook_types();
     let decoded = Shape { root: schema, strings: Strings::Literal, faults }.read(&head, schema, "the runbook", root.at);
@@ -47,6 +48,8 @@ pub(super) fn read(root: &Node, text: &str, uses: &mut Uses, faults: &mut Faults
     for key in ["prechecks", "steps"] {
         names.later.extend(registered(root.get(key)));
     }
+    let target = rules::read(root.entry("target"), &names.inputs, uses, faults);
+    let require = rules::read(root.entry("require"), &names.inputs, uses, faults);
     let prechecks = read_blocks(root.entry("prechecks"), true, &mut names, uses, faults);
     let steps = read_blocks(root.entry("steps"), false, &mut names, uses, faults);
     let misspelt = |entry: &Entry| crate::diagnostic::nearest(&entry.key, ["steps"]).is_some();
@@ -75,6 +78,8 @@ pub(super) fn read(root: &Node, text: &str, uses: &mut Uses, faults: &mut Faults
         inputs: file.inputs,
         vars: file.vars,
         window: file.window,
+        target,
+        require,
         prechecks,
         steps,
         digest: Digest::of_bytes(text.as_bytes()),

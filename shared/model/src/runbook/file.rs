@@ -34,6 +34,14 @@ pub(crate) struct RunbookFile {
     /// The group's maintenance window that a run must begin in.
     #[serde(default)]
     pub(crate) window: Option<String>,
+    /// What each member must be to become the target. Read apart from the head.
+    #[serde(default)]
+    #[expect(dead_code, reason = "known to the schema; read rule by rule")]
+    target: Vec<RuleFile>,
+    /// What must hold of the whole request. Read apart from the head.
+    #[serde(default)]
+    #[expect(dead_code, reason = "known to the schema; read rule by rule")]
+    require: Vec<RuleFile>,
     /// They come first and change nothing. Read apart from the head.
     #[serde(default)]
     #[expect(dead_code, reason = "known to the schema; read step by step")]
@@ -100,6 +108,20 @@ fn delay() -> Span {
 
 /// Between two attempts where the step does not say.
 pub(crate) const RETRY_DELAY: Span = Span::from_secs(5);
+
+/// What the planner holds a request against.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Rule")]
+pub(crate) struct RuleFile {
+    /// An expression that must be true.
+    pub(crate) expect: String,
+    /// What is said where it is not; may hold ${…}.
+    pub(crate) because: String,
+    /// Under this name an operator can override it for one run; without it never.
+    #[serde(default)]
+    pub(crate) guard: Option<String>,
+}
 
 /// `role.transfer`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
