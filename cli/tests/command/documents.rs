@@ -83,6 +83,7 @@ pub fn view(phase: &str, steps: Vec<StepView>) -> RunView {
         transferred: false,
         stage: 0,
         stages: 4,
+        accepted_loss: None,
         steps,
         history: vec![HistoryLine { author: ana(0, "patching"), what: "started switchover of pom".into() }],
         now: at(83),
@@ -290,6 +291,7 @@ pub fn plan(kind: Kind) -> PlanView {
         runbook_digest: Digest::of_bytes(b"runbook"),
         inputs: [("copy_database".to_owned(), json!(false))].into(),
         overrides: [("window".to_owned(), "the manager said so".to_owned())].into(),
+        loses_data: false,
         scope: Default::default(),
         stages,
     };
@@ -303,6 +305,7 @@ pub fn plan(kind: Kind) -> PlanView {
     PlanView {
         digest: plan.digest(),
         consequence: "db2 becomes primary of pom instead of db1; clients of db1 are cut off.".into(),
+        bill: None,
         observations: vec![
             observed("1", "db1", None, Some(Fault::new("BTN-0140", "host db1 is out of reach.", "Start its agent."))),
             observed("1", "db2", Some(Observation::InPlace { note: "dtService is stopped".into() }), None),

@@ -156,6 +156,7 @@ pub fn group_view() -> GroupView {
             description: "Move the database".into(),
         }],
         limits: vec!["data movement paused on pomdb1: db1 is detached since 2026-11-21 03:00 UTC (pom-16); it must rejoin before the role moves again".into()],
+        warnings: vec![],
     }
 }
 

@@ -22,6 +22,7 @@ mod declare_lost;
 mod define_group;
 mod expire_task;
 mod raise_generation;
+mod record_sample;
 mod report_task;
 mod resume_run;
 mod retry_tasks;
@@ -76,7 +77,12 @@ fn dispatch(state: &mut State, context: &Context<'_>, command: &Command) -> Resu
     match command {
         Command::DefineGroup { group, definition } => define_group::define(state, context, group, definition),
         Command::RemoveGroup { group } => define_group::remove(state, group),
-        Command::StartRun { plan, digest } => start_run::start(state, context, plan, digest),
+        Command::StartRun { plan, digest, acceptance } => {
+            start_run::start(state, context, plan, digest, acceptance.as_deref())
+        }
+        Command::RecordSample { group, sample, host, sampled } => {
+            record_sample::record(state, group, sample, host, sampled)
+        }
         Command::ReportTask { task, report } => report_task::report(state, context, task, report),
         Command::DeclineTask { task, fault } => report_task::decline(state, context, task, fault),
         Command::ExpireTask { task } => expire_task::expire(state, context, task),

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton_model::{
     author::Author,
+    bill::{Acceptance, Sampled},
     digest::Digest,
-    ids::{GroupName, HostName, MemberName, RunId, RunbookName, StepId, TaskId},
+    ids::{GroupName, HostName, MemberName, RunId, RunbookName, SampleName, StepId, TaskId},
     outcome::{Fault, Report},
     plan::Plan,
 };
@@ -75,6 +76,16 @@ pub enum Command {
     StartRun {
         plan: Box<Plan>,
         digest: Digest,
+        /// Where the plan can lose data; for this one run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        acceptance: Option<Box<Acceptance>>,
+    },
+    /// What a host said of itself, asked while it lives. Changes nothing that a plan is made from.
+    RecordSample {
+        group: GroupName,
+        sample: SampleName,
+        host: HostName,
+        sampled: Sampled,
     },
     /// An agent's outcome.
     ReportTask {

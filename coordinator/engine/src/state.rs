@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use baton_model::{
+    bill::Samples,
     digest::Digest,
     ids::{Epoch, GroupName, MemberName, RunId},
     time::Moment,
@@ -71,6 +72,9 @@ pub struct Group {
     pub standings: BTreeMap<MemberName, Standing>,
     /// What steps with `keep` found, by name: outlives the run.
     pub facts: BTreeMap<String, Value>,
+    /// What hosts said of themselves while they lived: by sample, by host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub samples: Samples,
     pub open_run: Option<RunId>,
     pub last_run: u64,
 }

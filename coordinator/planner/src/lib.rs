@@ -9,8 +9,9 @@ pub mod target;
 pub mod scope;
 pub mod bind;
 pub mod consequence;
+pub mod sample;
 
-use baton_model::{group::Group, outcome::Fault, plan::Plan, runbook::Runbook};
+use baton_model::{action::loses_data, group::Group, outcome::Fault, plan::Plan, runbook::Runbook};
 
 pub use request::{Request, Situation};
 
@@ -24,8 +25,8 @@ pub fn plan(group: &Group, runbook: &Runbook, situation: &Situation, request: &R
     let mut scope = scope::scope(group, runbook, situation, new.as_ref(), &inputs);
     scope.insert("accepted_data_loss".to_owned(), request.accepted_data_loss.into());
     rule::required(runbook, request, &scope)?;
-    let stages = bind::stages(group, runbook, situation, new.as_ref(), &scope)?;
-    Ok(Plan {
+    let stages = bind::stages(group, runbook, situation, new.as_ref(), &scope, request.now)?;
+    let mut plan = Plan {
         group: group.name.clone(),
         runbook: request.runbook.clone(),
         kind: runbook.kind,
@@ -38,7 +39,11 @@ pub fn plan(group: &Group, runbook: &Runbook, situation: &Situation, request: &R
         runbook_digest: runbook.digest.clone(),
         inputs,
         overrides: request.overrides.clone(),
+        loses_data: false,
         scope,
         stages,
-    })
+    };
+    let loses = plan.tasks().any(|task| loses_data(&task.action));
+    plan.loses_data = loses;
+    Ok(plan)
 }

@@ -113,6 +113,7 @@ impl OperatorApi {
             inputs: wish.inputs.clone().into_iter().collect(),
             reason: wish.reason.clone(),
             overrides: wish.overrides.clone().into_iter().collect::<BTreeMap<_, _>>(),
+            accepted_data_loss: false,
             now: self.proposer.now(),
         };
         self.with_group(&group_name, |group| {
@@ -233,6 +234,7 @@ impl Operator for OperatorApi {
             digest: plan.digest(),
             consequence: baton_planner::consequence::sentence(&plan),
             plan,
+            bill: None,
             observations,
             warnings,
         };
@@ -274,7 +276,7 @@ impl Operator for OperatorApi {
                 &format!("Run \"baton plan {} {}\" again and start what it shows.", wish.group, wish.runbook),
             ));
         }
-        let command = Command::StartRun { plan: Box::new(plan), digest };
+        let command = Command::StartRun { plan: Box::new(plan), digest, acceptance: None };
         match self.proposer.propose(who, &wish.reason, id, command).await.map_err(status_of)? {
             Answer::Started { run } => Ok(Response::new(StartReply { run: run.to_string() })),
             other => Err(Status::internal(format!("unexpected answer {other:?}"))),

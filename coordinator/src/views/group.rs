@@ -71,6 +71,7 @@ pub fn view(
         open_run: state.open_run(name).map(run::summary),
         runbooks,
         limits,
+        warnings: Vec::new(),
     })
 }
 

@@ -70,6 +70,7 @@ pub fn view(run: &Run, sessions: &Sessions, now: Moment) -> RunView {
         transferred: run.transferred,
         stage: run.stage,
         stages: run.plan.stages.len(),
+        accepted_loss: run.accepted_loss.clone(),
         steps,
         history: run
             .history

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    group::SAMPLE_BYTES_MAX,
     ids::{HostName, SampleName},
     time::{Moment, Span},
 };
@@ -50,6 +51,28 @@ impl Sampled {
         };
         without_time(&self.data) == without_time(&other.data)
     }
+}
+
+/// Bounds what a host said to [`SAMPLE_BYTES_MAX`]: what it told of other replicas goes first. Says the size where that is not
+/// enough.
+pub fn bounded(mut data: Value) -> Result<Value, usize> {
+    if data.to_string().len() > SAMPLE_BYTES_MAX
+        && let Some(rows) = data.get_mut("databases").and_then(Value::as_array_mut)
+    {
+        rows.retain(|row| row.get("is_local").and_then(Value::as_bool) == Some(true));
+    }
+    match data.to_string().len() {
+        bytes if bytes > SAMPLE_BYTES_MAX => Err(bytes),
+        _ => Ok(data),
+    }
+}
+
+/// An operator's word that one run may lose data, and the bill as it was then. Who and when is the start's author.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// The group's name, as the operator typed it.
+    pub typed: String,
+    pub bill: Bill,
 }
 
 /// What is kept of one host.

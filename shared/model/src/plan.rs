@@ -1,16 +1,21 @@
 //! A plan: a runbook bound to a group as it is now, with nothing left to decide but what earlier steps register.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    action::loses_data,
     digest::Digest,
     ids::{Epoch, GroupName, HostName, MemberName, RunbookName, StepId},
     time::Span,
 };
+
+mod window;
+
+pub use window::{OPENINGS_MAX, Opening, StepWindow};
 
 /// Planned work can never turn into force: the kind is the runbook's, and each has its own words on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +49,9 @@ pub struct Plan {
     pub inputs: BTreeMap<String, Value>,
     /// Guards that the operator overrode for this run, with the reason.
     pub overrides: BTreeMap<String, String>,
+    /// Some step can lose what the old primary had acknowledged: starting it takes an operator's acceptance.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loses_data: bool,
     /// `group`, `old`, `new`, `vars`, `input`, `facts`, `hosts`: what expressions that had to wait are evaluated over.
     pub scope: BTreeMap<String, Value>,
     /// In order; all steps of one stage run together.
@@ -57,6 +65,20 @@ impl Plan {
     }
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flat_map(|stage| &stage.steps)
+    }
+    /// Everything that may be ordered of a host, what undoes a step too.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.steps().flat_map(|step| {
+            let acts = match &step.work {
+                Work::Act { tasks } => tasks.as_slice(),
+                _ => &[],
+            };
+            acts.iter().chain(&step.undo)
+        })
+    }
+    /// The hosts that would take over whatever the old primary has.
+    pub fn losing_hosts(&self) -> BTreeSet<HostName> {
+        self.tasks().filter(|task| loses_data(&task.action)).map(|task| task.host.clone()).collect()
     }
     /// The index of the stage that transfers the role, if there is one.
     pub fn transfer_stage(&self) -> Option<usize> {
@@ -94,6 +116,9 @@ pub struct Step {
     /// The turn of a `for` that this step is: expressions that had to wait see it as `item`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<Value>,
+    /// The step begins only while this is open, and with it all of its stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<StepWindow>,
     /// What `abort` does about this step before the role has moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undo: Vec<Task>,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     author::Author,
+    bill::{Acceptance, Bill},
     digest::Digest,
     ids::{Epoch, GroupName, HostName, MemberName, RunId, RunbookName, StepId},
     outcome::{Attachment, Fault, Observation, Output},
@@ -21,6 +22,9 @@ pub struct PlanView {
     pub digest: Digest,
     /// One sentence: what starting this does to the role.
     pub consequence: String,
+    /// What would be lost, where a step can lose data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bill: Option<Bill>,
     pub observations: Vec<ObservedTask>,
     /// What an operator should know before starting: hosts out of reach, prechecks that would fail now.
     pub warnings: Vec<String>,
@@ -73,6 +77,9 @@ pub struct RunView {
     pub transferred: bool,
     pub stage: usize,
     pub stages: usize,
+    /// The loss that was accepted when the run started, by whoever started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_loss: Option<Acceptance>,
     pub steps: Vec<StepView>,
     pub history: Vec<HistoryLine>,
     /// The coordinator's clock when this was made.
@@ -189,6 +196,9 @@ pub struct GroupView {
     pub runbooks: Vec<RunbookView>,
     /// What keeps the role from moving freely: a detached member, a lost one. Empty when all is well.
     pub limits: Vec<String>,
+    /// What an operator should look at although nothing is limited: samples that have become old.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

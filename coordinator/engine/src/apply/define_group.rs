@@ -41,6 +41,7 @@ pub(super) fn define(
                 primary_since: context.author.when,
                 standings: BTreeMap::new(),
                 facts: BTreeMap::new(),
+                samples: BTreeMap::new(),
                 open_run: None,
                 last_run: before.map_or(0, |before| before.last_run),
             },
@@ -63,6 +64,10 @@ pub(super) fn define(
     group.definition = definition.clone();
     group.revision += 1;
     group.standings.retain(|member, _| definition.members.contains(member));
+    group.samples.retain(|_, hosts| {
+        hosts.retain(|host, _| definition.hosts.contains(host));
+        !hosts.is_empty()
+    });
     Ok(Answer::Defined { revision: group.revision })
 }
 

@@ -1,5 +1,7 @@
 //! Replicated state stays small.
 
+use baton_model::group::{SAMPLE_BYTES_MAX, SAMPLED_MAX};
+
 use crate::state::{
     BECAUSE_BYTES_MAX, ENDED_RUNS_MAX, FACTS_MAX, FOUND_BYTES_MAX, REMOVED_MAX, REQUESTS_MAX, Standing, State,
     run::HISTORY_MAX,
@@ -31,6 +33,13 @@ pub(super) fn check(state: &State) -> Vec<String> {
     for run in state.runs.values() {
         if run.registered.values().any(|value| value.to_string().len() > FOUND_BYTES_MAX) {
             wrong.push(format!("{} registered something large", run.id));
+        }
+    }
+    for (name, group) in &state.groups {
+        let kept = group.samples.values().flat_map(|hosts| hosts.values());
+        let said = kept.clone().flat_map(|kept| kept.as_primary.iter().chain([&kept.latest]));
+        if kept.count() > SAMPLED_MAX || said.into_iter().any(|one| one.data.to_string().len() > SAMPLE_BYTES_MAX) {
+            wrong.push(format!("{name} keeps too many samples, or a large one"));
         }
     }
     if state.removed.len() > REMOVED_MAX {

@@ -7,6 +7,7 @@ use std::{
 
 use baton_model::{
     author::Author,
+    bill::Acceptance,
     digest::Digest,
     ids::{HostName, RunId, StepId, TaskId},
     outcome::{Outcome, Report},
@@ -37,6 +38,9 @@ pub struct Run {
     pub registered: BTreeMap<String, Value>,
     /// The role has moved in this run: from here on, back is another switchover.
     pub transferred: bool,
+    /// The loss of data that was accepted when it started, for this run alone; by whom and when is `started`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_loss: Option<Acceptance>,
     /// While aborting, once every fence stands: undo steps still to do, the next one last.
     pub undo: Option<Vec<StepId>>,
     /// The highest index at which this run gave or withdrew orders.

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::world::{World, act, bare, definition, group, name, operator, transfer, undoable};
 
-fn same(file: &str, bytes: &[u8]) {
+pub fn same(file: &str, bytes: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
     if std::env::var_os("BATON_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
@@ -44,7 +44,7 @@ fn proposals_of_every_command_keep_their_form() {
     let commands = vec![
         ("define_group", Command::DefineGroup { group: group(), definition: definition(&["db1", "db2"]) }),
         ("remove_group", Command::RemoveGroup { group: group() }),
-        ("start_run", Command::StartRun { digest: plan.digest(), plan: Box::new(plan) }),
+        ("start_run", Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }),
         ("report_task", Command::ReportTask { task: task.clone(), report }),
         ("decline_task", Command::DeclineTask { task: task.clone(), fault }),
         ("expire_task", Command::ExpireTask { task: task.clone() }),

@@ -4,6 +4,7 @@ mod dependencies;
 mod golden;
 mod many_hosts;
 mod random;
+mod samples;
 mod stories;
 mod transitions;
 mod world;

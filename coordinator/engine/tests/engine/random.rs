@@ -10,10 +10,11 @@ use baton_engine::{
 };
 use baton_model::{
     author::Actor,
+    bill::Sampled,
     ids::{RunId, StepId, TaskId},
     outcome::{Fault, Outcome},
     plan::{Condition, OnFailure, Retry, Sentence, Step, Unreachable, Work},
-    time::Span,
+    time::{Moment, Span},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ enum Press {
     Redefine { members: u8 },
     Remove,
     Generation(u8),
+    Sample { pick: u8, primary: bool },
     Again,
 }
 
@@ -87,6 +89,7 @@ fn press() -> impl Strategy<Value = Press> {
         1 => any::<u8>().prop_map(|members| Press::Redefine { members }),
         1 => Just(Press::Remove),
         1 => any::<u8>().prop_map(Press::Generation),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(pick, primary)| Press::Sample { pick, primary }),
         1 => Just(Press::Again),
     ]
 }
@@ -181,7 +184,7 @@ fn one_press(world: &mut World, press: &Press) {
         Press::Start(wishes) => {
             if world.state.groups.contains_key(&group()) {
                 let plan = world.plan(stages(wishes));
-                world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan) });
+                world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None });
             }
         }
         Press::Report { pick, outcome, stale } => {
@@ -250,6 +253,14 @@ fn one_press(world: &mut World, press: &Press) {
         }
         Press::Generation(generation) => {
             world.tell(Command::RaiseGeneration { generation: u64::from(*generation) });
+        }
+        Press::Sample { pick, primary } => {
+            let data = json!({ "role": if *primary { "PRIMARY" } else { "RESOLVING" }, "weight": 0.1 + 0.2 });
+            let host = name(["h1", "h2", "h3", "h4"][usize::from(*pick) % 4]);
+            // Some come late, from a leader whose time is over.
+            let seen = Moment(world.now.0 - u64::from(*pick % 3) * 1000);
+            let sampled = Sampled { seen, data };
+            world.tell(Command::RecordSample { group: group(), sample: name("ag"), host, sampled });
         }
         Press::Again => {
             let command = Command::ResumeRun { run };

@@ -145,13 +145,14 @@ impl World {
             runbook_digest: runbook().digest(),
             inputs: BTreeMap::new(),
             overrides: BTreeMap::new(),
+            loses_data: false,
             scope: BTreeMap::from([("hosts".to_owned(), json!(hosts))]),
             stages: stages.into_iter().map(|steps| Stage { precheck: false, steps }).collect(),
         }
     }
     pub fn start(&mut self, stages: Vec<Vec<Step>>) -> RunId {
         let plan = self.plan(stages);
-        match self.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan) }) {
+        match self.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }) {
             Answer::Started { run } => run,
             other => panic!("not started: {other:?}"),
         }

@@ -238,6 +238,21 @@ fn a_bill_is_read_back_as_it_was_written() {
 }
 
 #[test]
+fn a_long_word_loses_what_it_tells_of_others_before_it_is_refused() {
+    let rows = |number: usize, local: bool| {
+        (0..number).map(move |n| row(&format!("database{n}"), "SQL1", local, 900, "07")).collect::<Vec<Value>>()
+    };
+    let said = |mut own: Vec<Value>, others: usize| {
+        own.extend(rows(others, false));
+        bounded(json!({ "role": "PRIMARY", "databases": own }))
+    };
+    let kept = |data: Result<Value, usize>| data.map(|data| data["databases"].as_array().expect("rows").len());
+    assert_eq!(kept(said(rows(20, true), 20)), Ok(40));
+    assert_eq!(kept(said(rows(30, true), 60)), Ok(30));
+    assert!(kept(said(rows(90, true), 0)).is_err_and(|bytes| bytes > 16 * 1024));
+}
+
+#[test]
 fn lengths_are_never_rounded_down() {
     let shown = [0, 1, 14_000, 14_001, 125_000, 3_780_000, 3_600_000, 187_200_001].map(|ms| length(Span(ms)));
     assert_eq!(shown, ["0 s", "1 s", "14 s", "15 s", "2 min 5 s", "1 h 3 min", "1 h", "2 d 5 h"]);
