@@ -4,3 +4,4 @@
 //! answer a statement that it does not understand with an empty success.
 
 pub mod answer;
+pub mod tds;

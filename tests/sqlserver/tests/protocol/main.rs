@@ -1,0 +1,7 @@
+//! The protocol against clients that know it: tiberius, python-tds, pymssql; and against whatever else may come.
+//!
+//! Apart from the simulator's engine: a toy stands behind the protocol, and everything else is real.
+
+mod toy;
+
+mod encryption;
