@@ -41,6 +41,7 @@ pub mod attempt;
 pub mod crash;
 pub mod directories;
 mod handle;
+mod sample;
 
 pub use handle::{Handle, Request, UP_CAPACITY};
 
@@ -176,6 +177,7 @@ impl Executor {
                 }
             }
             Request::Observe { from, request, action, timeout } => self.observe(from, request, action, timeout),
+            Request::Sample { from, request, action, timeout } => self.sample(from, request, action, timeout),
         }
         Ok(())
     }

@@ -222,7 +222,13 @@ impl Session<'_> {
             Down::Observe(message) => Request::Observe {
                 from,
                 request: message.request,
-                action: parse_action(&message),
+                action: parse_action(&message.action, &message.params),
+                timeout: Span(message.timeout_ms),
+            },
+            Down::Sample(message) => Request::Sample {
+                from,
+                request: message.request,
+                action: parse_action(&message.action, &message.params),
                 timeout: Span(message.timeout_ms),
             },
             Down::ReadFile(message) => {
@@ -235,8 +241,8 @@ impl Session<'_> {
     }
 }
 
-fn parse_action(message: &pb::Observe) -> Result<Action, Fault> {
+fn parse_action(action: &str, params: &[u8]) -> Result<Action, Fault> {
     let wrong = |reason: String| Fault::new("BTN-0497", reason, "Install the same version on agents and coordinators.");
-    let params = serde_json::from_slice(&message.params).map_err(|error| wrong(format!("params: {error}")))?;
-    Action::parse(&message.action, &params).map_err(|error| wrong(error.to_string()))
+    let params = serde_json::from_slice(params).map_err(|error| wrong(format!("params: {error}")))?;
+    Action::parse(action, &params).map_err(|error| wrong(error.to_string()))
 }

@@ -59,6 +59,7 @@ impl Session {
     }
 }
 
+type SampledSender = oneshot::Sender<Result<serde_json::Value, Fault>>;
 type ObservedSender = oneshot::Sender<Result<Observation, Fault>>;
 /// A part of a file, or why there is none. The flag marks the last.
 pub type FilePart = Result<(bytes::Bytes, bool), Fault>;
@@ -69,6 +70,7 @@ struct Inner {
     next: u64,
     // With the host that was asked: no other may answer.
     observing: HashMap<u64, (HostName, ObservedSender)>,
+    sampling: HashMap<u64, (HostName, SampledSender)>,
     reading: HashMap<u64, (HostName, mpsc::Sender<FilePart>)>,
 }
 
@@ -121,6 +123,7 @@ impl Sessions {
             inner.sessions.remove(host);
             // Nobody will answer these: their readers hear of it at once.
             inner.observing.retain(|_, (asked, _)| asked != host);
+            inner.sampling.retain(|_, (asked, _)| asked != host);
             inner.reading.retain(|_, (asked, _)| asked != host);
         }
         drop(inner);
@@ -250,6 +253,48 @@ impl Sessions {
         let mut inner = self.lock();
         if inner.observing.get(&request).is_some_and(|(asked, _)| asked == host)
             && let Some((_, sender)) = inner.observing.remove(&request)
+        {
+            let _ = sender.send(answer);
+        }
+    }
+
+    /// Asks a host what an action finds that changes nothing.
+    pub async fn sample(
+        &self,
+        host: &HostName,
+        action: &str,
+        params: &serde_json::Value,
+        patience: Duration,
+    ) -> Result<serde_json::Value, Fault> {
+        let session = self.session_of(host).ok_or_else(|| out_of_reach(host))?;
+        let request = self.next_request();
+        let (sender, receiver) = oneshot::channel();
+        self.lock().sampling.insert(request, (host.clone(), sender));
+        let message = to_agent::Message::Sample(baton_proto::v1::Sample {
+            request,
+            action: action.to_owned(),
+            params: params.to_string().into_bytes().into(),
+            timeout_ms: patience.as_millis() as u64,
+        });
+        let answer = if self.send(host, session, message) {
+            tokio::time::timeout(patience + Duration::from_secs(1), receiver).await.ok().and_then(Result::ok)
+        } else {
+            None
+        };
+        self.lock().sampling.remove(&request);
+        answer.unwrap_or_else(|| {
+            Err(Fault::new(
+                "BTN-0141",
+                format!("{host} did not say within {patience:?} what {action} finds."),
+                "Look at the host; its agent may be of an older version.",
+            ))
+        })
+    }
+
+    pub fn sampled(&self, host: &HostName, request: u64, answer: Result<serde_json::Value, Fault>) {
+        let mut inner = self.lock();
+        if inner.sampling.get(&request).is_some_and(|(asked, _)| asked == host)
+            && let Some((_, sender)) = inner.sampling.remove(&request)
         {
             let _ = sender.send(answer);
         }

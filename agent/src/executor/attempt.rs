@@ -12,6 +12,7 @@ use baton_model::{
     outcome::{DATA_BYTES_MAX, Fault, Observation, Outcome, Report},
     time::Moment,
 };
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +79,33 @@ impl End {
 /// Observes an action that nobody ordered.
 pub(super) async fn dry_run(options: &Options, action: &Action, timeout: Duration) -> Result<Observation, Fault> {
     let perform = guard(options, action)?;
-    let context = Context::new(ContextOptions {
+    let context = unordered(options, timeout);
+    let observed = bounded(timeout, perform.observe(&context)).await;
+    observed.map(|observation| clean_observation(&context, observation)).map_err(|fault| clean_fault(&context, fault))
+}
+
+/// What an action finds that changes nothing. Nobody ordered it, so nothing else is performed this way.
+pub(super) async fn sample(options: &Options, action: &Action, timeout: Duration) -> Result<Value, Fault> {
+    let perform = guard(options, action)?;
+    if !perform.only_observes() {
+        let message = format!("{} changes something, and was asked for as a sample", action.name());
+        return Err(Fault::new("BTN-0439", message, "Mend the group's samples."));
+    }
+    let context = unordered(options, timeout);
+    let acting = ended_in_time(&context, perform.act(&context));
+    let found = tokio::time::timeout(timeout, acting).await.ok().flatten().ok_or_else(|| {
+        let message = format!("{} did not end within {timeout:?}", action.name());
+        Fault::new("BTN-0440", message, "Look at what it asks, or sample less often.")
+    })?;
+    match found {
+        Ok(effect) => Ok(context.redactor().redact_value(effect.data)),
+        Err(Failure::Failed(fault) | Failure::Unclear(fault)) => Err(clean_fault(&context, fault)),
+    }
+}
+
+/// Of an action that nobody ordered.
+fn unordered(options: &Options, timeout: Duration) -> Context {
+    Context::new(ContextOptions {
         task: None,
         directory: None,
         run_directory: None,
@@ -89,9 +116,7 @@ pub(super) async fn dry_run(options: &Options, action: &Action, timeout: Duratio
         cancel: CancellationToken::new(),
         progress: None,
     })
-    .expect("without a directory nothing is opened");
-    let observed = bounded(timeout, perform.observe(&context)).await;
-    observed.map(|observation| clean_observation(&context, observation)).map_err(|fault| clean_fault(&context, fault))
+    .expect("without a directory nothing is opened")
 }
 
 /// The policy, then the parameters.

@@ -43,6 +43,13 @@ pub enum Request {
         action: Result<Action, Fault>,
         timeout: Span,
     },
+    /// What an action finds that changes nothing.
+    Sample {
+        from: String,
+        request: u64,
+        action: Result<Action, Fault>,
+        timeout: Span,
+    },
 }
 
 /// Cheap to clone.

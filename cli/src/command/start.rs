@@ -77,6 +77,7 @@ async fn start(client: &mut Client, mut request: PlanRequest, view: &PlanView) -
         plan: Some(request),
         digest: view.digest.0.clone(),
         shown: serde_json::to_vec(&view.plan).expect("a plan has string keys").into(),
+        ..StartRequest::default()
     };
     client.start(request).await
 }

@@ -34,6 +34,7 @@ impl Wish {
             reason: self.reason.clone(),
             overrides: pairs(&self.overrides),
             observe: true,
+            accept_data_loss: false,
         }
     }
 }

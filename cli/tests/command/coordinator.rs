@@ -183,7 +183,7 @@ impl Operator for Api {
                 script.starts_unanswered -= 1;
                 return Err(Status::unavailable("no quorum"));
             }
-            Ok(StartReply { run: "pom-17".into() })
+            Ok(StartReply { run: "pom-17".into(), ..StartReply::default() })
         })
     }
 

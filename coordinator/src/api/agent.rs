@@ -160,6 +160,10 @@ async fn hear(
             let (request, answer) = wire::parse_observed(observed).map_err(malformed)?;
             context.sessions.observed(host, request, answer);
         }
+        Message::Sampled(sampled) => {
+            let (request, answer) = wire::parse_sampled(sampled).map_err(malformed)?;
+            context.sessions.sampled(host, request, answer);
+        }
         Message::FilePart(part) => {
             let answer = match wire::parse_file_fault(&part).map_err(malformed)? {
                 None => Ok((part.content, part.last)),

@@ -253,7 +253,7 @@ impl Operator for OperatorApi {
             self.log.with(|replica| replica.state.answer_of(&request).cloned())
         });
         if let Some(Answer::Started { run }) = known {
-            return Ok(Response::new(StartReply { run: run.to_string() }));
+            return Ok(Response::new(StartReply { run: run.to_string(), ..StartReply::default() }));
         }
         let busy = self.log.with(|replica| {
             GroupName::new(&*wish.group).ok().and_then(|group| replica.state.open_run(&group).map(|run| run.id.clone()))
@@ -278,7 +278,7 @@ impl Operator for OperatorApi {
         }
         let command = Command::StartRun { plan: Box::new(plan), digest, acceptance: None };
         match self.proposer.propose(who, &wish.reason, id, command).await.map_err(status_of)? {
-            Answer::Started { run } => Ok(Response::new(StartReply { run: run.to_string() })),
+            Answer::Started { run } => Ok(Response::new(StartReply { run: run.to_string(), ..StartReply::default() })),
             other => Err(Status::internal(format!("unexpected answer {other:?}"))),
         }
     }

@@ -12,6 +12,7 @@ use baton_model::{
 };
 use baton_proto::v1 as pb;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 /// Why a message was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -219,6 +220,24 @@ pub fn observed(request: u64, answer: &Result<Observation, Fault>) -> pb::Observ
     pb::Observed { request, observation: observation.into(), fault: fault.into() }
 }
 
+pub fn sampled(request: u64, answer: &Result<Value, Fault>) -> pb::Sampled {
+    let (data, fault) = match answer {
+        Ok(data) => (to_json(data), Vec::new()),
+        Err(fault) => (Vec::new(), to_json(fault)),
+    };
+    pb::Sampled { request, data: data.into(), fault: fault.into() }
+}
+
+pub fn parse_sampled(message: pb::Sampled) -> Result<(u64, Result<Value, Fault>), Malformed> {
+    const NAME: &str = "Sampled";
+    let answer = match (message.data.is_empty(), message.fault.is_empty()) {
+        (false, true) => Ok(json(NAME, "data", &message.data)?),
+        (true, false) => Err(json(NAME, "fault", &message.fault)?),
+        _ => return Err(malformed(NAME, "data", "either it or fault must be there")),
+    };
+    Ok((message.request, answer))
+}
+
 pub fn parse_observed(message: pb::Observed) -> Result<(u64, Result<Observation, Fault>), Malformed> {
     const NAME: &str = "Observed";
     let answer = match (message.observation.is_empty(), message.fault.is_empty()) {
@@ -287,6 +306,10 @@ mod tests {
         for answer in [Ok(Observation::Differs { change: "x".into() }), Err(Fault::new("BTN-0401", "no", "add it"))] {
             assert_eq!(parse_observed(observed(3, &answer)), Ok((3, answer)));
         }
+        for answer in [Ok(serde_json::json!({ "role": "PRIMARY" })), Err(Fault::new("BTN-0401", "no", "add it"))] {
+            assert_eq!(parse_sampled(sampled(3, &answer)), Ok((3, answer)));
+        }
+        assert!(parse_sampled(pb::Sampled { request: 3, ..Default::default() }).is_err(), "nothing is no answer");
     }
 
     #[test]

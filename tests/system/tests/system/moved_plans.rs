@@ -53,6 +53,7 @@ async fn start_after(world: &World, request: pb::PlanRequest, meanwhile: impl Fn
         plan: Some(request),
         digest: view["digest"].as_str().expect("a digest").to_owned(),
         shown: serde_json::to_vec(&view["plan"]).expect("a document").into(),
+        ..pb::StartRequest::default()
     };
     let first = client.start(request.clone()).await.map(|reply| reply.into_inner().run).map_err(|status| told(&status));
     let again = client.start(request).await.map(|reply| reply.into_inner().run).map_err(|status| told(&status));
