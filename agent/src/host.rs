@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod processes;
 pub mod program;
 pub mod services;
+pub mod sqlserver;
 pub mod users;
 
 /// Where this machine's doors are.
