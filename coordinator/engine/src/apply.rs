@@ -21,6 +21,8 @@ mod confirm_step;
 mod declare_lost;
 mod define_group;
 mod expire_task;
+mod open_window;
+mod override_guard;
 mod raise_generation;
 mod record_sample;
 mod report_task;
@@ -91,6 +93,10 @@ fn dispatch(state: &mut State, context: &Context<'_>, command: &Command) -> Resu
             acknowledge_fence::acknowledge(state, context, run, host, *index)
         }
         Command::ConfirmStep { run, step } => confirm_step::confirm(state, context, run, step),
+        Command::OpenWindow { run, stage, clocks, coordinators } => {
+            open_window::open(state, context, run, *stage, clocks, *coordinators)
+        }
+        Command::OverrideGuard { run, guard } => override_guard::override_guard(state, context, run, guard),
         Command::RetryTasks { run, target } => retry_tasks::retry(state, context, run, target),
         Command::SkipTasks { run, target } => skip_tasks::skip(state, context, run, target),
         Command::ResumeRun { run } => resume_run::resume(state, context, run),

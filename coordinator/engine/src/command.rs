@@ -9,6 +9,7 @@ use baton_model::{
     ids::{GroupName, HostName, MemberName, RunId, RunbookName, SampleName, StepId, TaskId},
     outcome::{Fault, Report},
     plan::Plan,
+    time::Moment,
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,20 @@ pub enum Command {
     ConfirmStep {
         run: RunId,
         step: StepId,
+    },
+    /// The steps of the run's stage `stage` may begin: their windows are open by the entry's stamp and by most coordinators' clocks.
+    OpenWindow {
+        run: RunId,
+        stage: usize,
+        /// What each coordinator that answered said the time was.
+        clocks: BTreeMap<String, Moment>,
+        /// Votes in the cluster.
+        coordinators: u32,
+    },
+    /// An operator's word: one of this run's guards holds no more, for this run.
+    OverrideGuard {
+        run: RunId,
+        guard: String,
     },
     RetryTasks {
         run: RunId,

@@ -32,6 +32,8 @@ pub struct Duties {
     pub raises: Vec<DueRaise>,
     /// Tasks past deadline and grace, fences past patience: propose `ExpireTask`.
     pub expired: Vec<TaskId>,
+    /// Stages whose windows are open: when most coordinators' clocks agree, propose `OpenWindow`.
+    pub openings: Vec<DueOpening>,
     /// The next moment at which the answer changes without a new entry.
     pub wake: Option<Moment>,
 }
@@ -55,6 +57,13 @@ pub struct DueRaise {
     pub index: u64,
 }
 
+/// What the current stage of a run waits for is open now.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueOpening {
+    pub run: RunId,
+    pub stage: usize,
+}
+
 /// Derives the duties from committed state alone.
 pub fn due(state: &State, now: Moment) -> Duties {
     due_except(state, now, |_| None)
@@ -76,6 +85,16 @@ fn due_of(run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Option<u64>, dutie
     let wake = |duties: &mut Duties, at: Moment| {
         duties.wake = Some(duties.wake.map_or(at, |other| other.min(at)));
     };
+    let awaited = run.awaited_windows(&run.plan);
+    if run.phase == Phase::Running && !awaited.is_empty() {
+        if awaited.iter().all(|(_, window)| window.is_open(now)) {
+            duties.openings.push(DueOpening { run: run.id.clone(), stage: run.stage });
+        }
+        let next = awaited.iter().filter_map(|(_, window)| window.next_opening(now)).map(|opening| opening.opens);
+        if let Some(next) = next.min() {
+            wake(duties, next);
+        }
+    }
     for (step, state) in &run.steps {
         let mut name: Option<TaskId> = None;
         for task in &state.tasks {

@@ -8,6 +8,7 @@ pub mod counting;
 pub mod one_primary;
 pub mod one_run;
 pub mod order;
+pub mod window;
 
 /// A broken promise, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub fn check(before: &State, after: &State) -> Vec<Violation> {
     say("one run at a time", one_run::check(after));
     say("order", order::check(after));
     say("authority", authority::check(before, after));
+    say("window", window::check(before, after));
     say("counting", counting::check(before, after));
     say("bounded", bounded::check(after));
     found

@@ -42,7 +42,13 @@ pub(crate) fn advance(state: &mut State, run: &mut Run, author: &Author, index: 
         };
         let steps = &stage.steps;
         if !run.stage_begun {
-            run.stage_begun = true;
+            let awaited = await_windows(run, steps, author);
+            // Nothing of the stage begins before all may; what began before a retry goes on.
+            let fresh = steps.iter().all(|step| run.steps.get(&step.id).is_none_or(|state| state.began.is_none()));
+            if awaited && fresh {
+                return;
+            }
+            run.stage_begun = !awaited;
             for step in steps {
                 begin(state, run, step, author, index);
             }
@@ -158,8 +164,8 @@ fn bad_end(step: &StepId, name: &str, task: &TaskState) -> String {
 /// Begins a step: its condition, then its work.
 fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: u64) {
     let now = author.when;
-    // Others of the stage may have begun before a retry: what is at work is not begun again.
-    if run.steps.get(&step.id).is_none_or(|current| current.began.is_some()) {
+    // Others of the stage may have begun before a retry: what is at work is not begun again, nor what was left out meanwhile.
+    if run.steps.get(&step.id).is_none_or(|current| current.began.is_some() || current.verdict != Verdict::Open) {
         return;
     }
     let verdict = match condition_holds(run, step) {
@@ -191,6 +197,39 @@ fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: 
         }
     }
     current.verdict = verdict;
+}
+
+/// Marks the steps that must wait for their windows, and no others. Answers whether one waits.
+fn await_windows(run: &mut Run, steps: &[Step], author: &Author) -> bool {
+    let mut one_waits = false;
+    for step in steps {
+        let waits = must_wait(run, step);
+        one_waits |= waits;
+        let Some(state) = run.steps.get_mut(&step.id) else { continue };
+        match (waits, &state.verdict) {
+            (true, Verdict::Open) => {
+                state.verdict = Verdict::AwaitsWindow;
+                if let Some(window) = step.window.as_ref().filter(|window| !window.is_open(author.when)) {
+                    run.note(author, format!("step {} waits for {}", step.id, window.wait(author.when)));
+                }
+            }
+            (false, Verdict::AwaitsWindow) => state.verdict = Verdict::Open,
+            _ => {}
+        }
+    }
+    one_waits
+}
+
+/// The step's window has not been found open yet, and nothing speaks against waiting: only an entry that says so ends it.
+fn must_wait(run: &Run, step: &Step) -> bool {
+    let Some(state) = run.steps.get(&step.id) else { return false };
+    step.window.is_some()
+        && state.began.is_none()
+        && state.window_opened.is_none()
+        && matches!(state.verdict, Verdict::Open | Verdict::AwaitsWindow)
+        && run.overridden("window").is_none()
+        // What is left out needs no window. A condition without a value is told when the step begins.
+        && !matches!(condition_holds(run, step), Ok(Some(_)))
 }
 
 /// `None`: it holds. `Some`: why the step is left out.
@@ -446,7 +485,11 @@ fn finish(state: &mut State, run: &mut Run, step: &Step, now: Moment) -> bool {
             .iter()
             .filter_map(|task| task.report.as_ref().map(|report| (&task.host, &report.data)))
             .collect(),
-        Verdict::Waiting | Verdict::Done { .. } | Verdict::Skipped { .. } | Verdict::Failed { .. } => Vec::new(),
+        Verdict::Waiting
+        | Verdict::AwaitsWindow
+        | Verdict::Done { .. }
+        | Verdict::Skipped { .. }
+        | Verdict::Failed { .. } => Vec::new(),
     };
     let nothing = found.is_empty();
     let value = match found.as_slice() {

@@ -8,13 +8,13 @@ use baton_model::{
     group::Group,
     ids::{ComponentName, HostName, MemberName, StepId},
     outcome::Fault,
-    plan::{Condition, Kind, Sentence, Stage, Step, Task, Work},
+    plan::{Condition, Kind, Sentence, Stage, Step, StepWindow, Task, Work},
     runbook::{ActionDefinition, Block, Runbook, Selector, StepDefinition, WorkDefinition},
-    time::Span,
+    time::{Moment, Span},
 };
 use serde_json::Value;
 
-use crate::request::Situation;
+use crate::request::{Situation, named_window};
 
 /// Tasks of one plan, at most: replicated state stays small.
 pub const TASKS_MAX: usize = 20_000;
@@ -26,6 +26,8 @@ struct Binding<'a> {
     situation: &'a Situation,
     new: Option<&'a MemberName>,
     scope: &'a Scope,
+    /// Of the request: from here on windows are listed.
+    now: Moment,
     timeouts: BTreeMap<&'static str, Span>,
     /// Names that earlier steps register: values that exist only while the run goes on.
     deferred: BTreeSet<String>,
@@ -37,9 +39,10 @@ pub(crate) fn stages(
     situation: &Situation,
     new: Option<&MemberName>,
     scope: &Scope,
+    now: Moment,
 ) -> Result<Vec<Stage>, Fault> {
     let timeouts = action::catalogue().into_iter().map(|entry| (entry.name, entry.timeout)).collect();
-    let mut binding = Binding { group, runbook, situation, new, scope, timeouts, deferred: BTreeSet::new() };
+    let mut binding = Binding { group, runbook, situation, new, scope, now, timeouts, deferred: BTreeSet::new() };
     let mut stages = Vec::new();
     for (number, block) in runbook.prechecks.iter().enumerate() {
         binding.block(block, &format!("p{}", number + 1), true, &mut stages)?;
@@ -155,6 +158,11 @@ impl Binding<'_> {
         for action in step.undo.iter().filter(|_| !left_out) {
             undo.extend(self.tasks(step, action, &hosts, turn)?);
         }
+        let named = step.window.as_ref().filter(|_| !left_out);
+        let window = named.map(|name| {
+            named_window(self.group, self.runbook, name).map(|window| StepWindow::new(name, window, self.now))
+        });
+        let window = window.transpose()?;
         let timeout = step.timeout.unwrap_or_else(|| match &step.work {
             WorkDefinition::Action(action) => {
                 self.timeouts.get(action.name.as_str()).copied().unwrap_or(Span::from_secs(60))
@@ -179,6 +187,7 @@ impl Binding<'_> {
             register: step.register.clone(),
             keep: step.keep.clone(),
             item: turn.scope.get("item").cloned(),
+            window,
             undo,
         })
     }

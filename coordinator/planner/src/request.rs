@@ -1,9 +1,9 @@
 //! What an operator asks for, and the guards that need nothing but the request: inputs and the maintenance window.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use baton_model::{
-    group::Group,
+    group::{Group, Window},
     ids::{Epoch, MemberName, RunbookName},
     outcome::Fault,
     runbook::{GUARDS, Runbook},
@@ -107,30 +107,15 @@ pub(crate) fn window(group: &Group, runbook: &Runbook, request: &Request) -> Res
     if request.overrides.contains_key("window") {
         return Ok(());
     }
-    // A step's own window too: what would be refused half way is refused at the beginning.
-    let named = runbook.window.iter().chain(runbook.all_steps().filter_map(|step| step.window.as_ref()));
-    let mut seen = BTreeSet::new();
-    named.filter(|name| seen.insert(*name)).try_for_each(|name| in_window(group, runbook, name, request))
-}
-
-fn in_window(group: &Group, runbook: &Runbook, name: &str, request: &Request) -> Result<(), Fault> {
-    let Some(window) = group.windows.get(name) else {
-        let known: Vec<&str> = group.windows.keys().map(String::as_str).collect();
-        return Err(Fault::new(
-            "BTN-0131",
-            format!("runbook {} runs in window {name:?}, which group {} does not define.", runbook.name, group.name),
-            format!(
-                "Define it under \"windows\" (now there: {}).",
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-            ),
-        ));
-    };
+    // A step's own window is the run's matter: the step waits for it.
+    let Some(name) = &runbook.window else { return Ok(()) };
+    let window = named_window(group, runbook, name)?;
     if window.is_open(request.now) {
         return Ok(());
     }
     let next = window
         .next_opening(request.now)
-        .map_or("it never opens".to_owned(), |at| format!("it opens next at {}", stamp(at)));
+        .map_or("it never opens".to_owned(), |at| format!("it opens next at {}", window.told(at)));
     Err(Fault::new(
         "BTN-0105",
         format!("window {name} of group {} is closed; {next}.", group.name),
@@ -138,23 +123,17 @@ fn in_window(group: &Group, runbook: &Runbook, name: &str, request: &Request) ->
     ))
 }
 
-fn stamp(at: Moment) -> String {
-    // Seconds are enough for a person; the offset is written out.
-    let seconds = at.0 / 1000;
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days as i64);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3600, rest % 3600 / 60)
-}
-
-/// Days since 1970-01-01 to a date of the Gregorian calendar.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+/// The group's window of that name.
+pub(crate) fn named_window<'a>(group: &'a Group, runbook: &Runbook, name: &str) -> Result<&'a Window, Fault> {
+    group.windows.get(name).ok_or_else(|| {
+        let known: Vec<&str> = group.windows.keys().map(String::as_str).collect();
+        Fault::new(
+            "BTN-0131",
+            format!("runbook {} runs in window {name:?}, which group {} does not define.", runbook.name, group.name),
+            format!(
+                "Define it under \"windows\" (now there: {}).",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            ),
+        )
+    })
 }

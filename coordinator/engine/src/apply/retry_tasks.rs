@@ -31,6 +31,10 @@ pub(super) fn retry(state: &mut State, context: &Context<'_>, id: &RunId, target
                 step_state.verdict = Verdict::Open;
                 step_state.began = None;
                 step_state.ended = None;
+                // What never began must begin inside its window; what has begun is only gone on with.
+                if step_state.tasks.iter().all(|task| task.attempt == 0) {
+                    step_state.window_opened = None;
+                }
                 run.stage_begun = false;
                 again += 1;
                 continue;

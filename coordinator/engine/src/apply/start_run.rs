@@ -81,6 +81,7 @@ pub(super) fn start(
         stage: 0,
         stage_begun: false,
         steps: plan.steps().map(|step| (step.id.clone(), open_step(step))).collect(),
+        overrides: BTreeMap::new(),
         registered: BTreeMap::new(),
         transferred: false,
         accepted_loss,
@@ -112,7 +113,11 @@ fn accepted<'a>(plan: &Plan, acceptance: Option<&'a Acceptance>) -> Result<&'a A
         )),
         Some(acceptance) if acceptance.typed != plan.group.as_str() => Err(Fault::new(
             "BTN-0171",
-            format!("the loss of data is not accepted: {:?} was typed, not {:?}.", acceptance.typed, plan.group.as_str()),
+            format!(
+                "the loss of data is not accepted: {:?} was typed, not {:?}.",
+                acceptance.typed,
+                plan.group.as_str()
+            ),
             remedy,
         )),
         Some(acceptance) => Ok(acceptance),

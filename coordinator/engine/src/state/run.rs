@@ -11,7 +11,7 @@ use baton_model::{
     digest::Digest,
     ids::{HostName, RunId, StepId, TaskId},
     outcome::{Outcome, Report},
-    plan::{Plan, Step},
+    plan::{Plan, Step, StepWindow},
     time::{Moment, Span},
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct Run {
     /// Set when the current stage's tasks have been made due.
     pub stage_begun: bool,
     pub steps: BTreeMap<StepId, StepState>,
+    /// Guards that an operator overrode after the start, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<String, String>,
     /// What steps with `register` found.
     pub registered: BTreeMap<String, Value>,
     /// The role has moved in this run: from here on, back is another switchover.
@@ -100,6 +103,9 @@ pub struct StepState {
     pub tasks: Vec<TaskState>,
     /// For steps without tasks, and for those that the condition left out.
     pub verdict: Verdict,
+    /// Its window was open then, and it may begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_opened: Option<Moment>,
     pub began: Option<Moment>,
     pub ended: Option<Moment>,
 }
@@ -111,6 +117,8 @@ pub enum Verdict {
     Open,
     /// Waits for a person.
     Waiting,
+    /// Waits for its maintenance window; nothing of its stage has begun on its account.
+    AwaitsWindow,
     Done {
         note: String,
         by: Option<Author>,
@@ -266,6 +274,21 @@ impl Run {
         }
     }
 
+    /// Why a guard does not hold in this run: overridden at the start, or since.
+    pub fn overridden(&self, guard: &str) -> Option<&str> {
+        self.plan.overrides.get(guard).or_else(|| self.overrides.get(guard)).map(String::as_str)
+    }
+
+    /// The current stage's steps that wait for their windows. `plan` is this run's own.
+    pub fn awaited_windows<'p>(&self, plan: &'p Plan) -> Vec<(&'p StepId, &'p StepWindow)> {
+        if self.undo.is_some() {
+            return Vec::new();
+        }
+        let steps = plan.stages.get(self.stage).map_or(&[][..], |stage| &stage.steps).iter();
+        let waits = |step: &&Step| self.steps.get(&step.id).is_some_and(|state| state.verdict == Verdict::AwaitsWindow);
+        steps.filter(waits).filter_map(|step| Some((&step.id, step.window.as_ref()?))).collect()
+    }
+
     /// No task of the plan's own steps can still run anywhere.
     pub fn fences_settled(&self) -> bool {
         self.plan.steps().all(|step| {
@@ -293,13 +316,13 @@ impl Run {
 
 impl StepState {
     pub fn new(tasks: Vec<TaskState>) -> Self {
-        Self { tasks, verdict: Verdict::Open, began: None, ended: None }
+        Self { tasks, verdict: Verdict::Open, window_opened: None, began: None, ended: None }
     }
 
     pub fn is_over(&self) -> bool {
         match self.verdict {
             Verdict::Open => !self.tasks.is_empty() && self.tasks.iter().all(|task| task.status.is_over()),
-            Verdict::Waiting => false,
+            Verdict::Waiting | Verdict::AwaitsWindow => false,
             Verdict::Done { .. } | Verdict::Skipped { .. } | Verdict::Failed { .. } => true,
         }
     }
@@ -307,7 +330,7 @@ impl StepState {
     pub fn is_good(&self) -> bool {
         match self.verdict {
             Verdict::Open => self.tasks.iter().all(|task| task.status.is_good()),
-            Verdict::Waiting | Verdict::Failed { .. } => false,
+            Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Failed { .. } => false,
             Verdict::Done { .. } | Verdict::Skipped { .. } => true,
         }
     }

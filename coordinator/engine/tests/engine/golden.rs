@@ -16,6 +16,7 @@ use baton_model::{
 };
 use serde_json::json;
 
+use crate::windows::window;
 use crate::world::{World, act, bare, definition, group, name, operator, transfer, undoable};
 
 pub fn same(file: &str, bytes: &[u8]) {
@@ -51,6 +52,16 @@ fn proposals_of_every_command_keep_their_form() {
         ("skip_unreachable", Command::SkipUnreachable { task, evidence: "2 of 3".to_owned() }),
         ("acknowledge_fence", Command::AcknowledgeFence { run: run.clone(), host: name("h1"), index: 7 }),
         ("confirm_step", Command::ConfirmStep { run: run.clone(), step }),
+        (
+            "open_window",
+            Command::OpenWindow {
+                run: run.clone(),
+                stage: 1,
+                clocks: [("c1".to_owned(), world.now)].into(),
+                coordinators: 3,
+            },
+        ),
+        ("override_guard", Command::OverrideGuard { run: run.clone(), guard: "window".to_owned() }),
         ("retry_tasks", Command::RetryTasks { run: run.clone(), target: target.clone() }),
         ("skip_tasks", Command::SkipTasks { run: run.clone(), target }),
         ("resume_run", Command::ResumeRun { run: run.clone() }),
@@ -96,6 +107,24 @@ fn a_member_that_was_detached_by_a_step_keeps_its_form() {
     same("state_detached.json", &bytes);
     assert_eq!(codec::decode_state(&bytes).expect("own bytes"), world.state);
     same("start_run_detached.json", &world.log.last().expect("an entry").1);
+}
+
+#[test]
+fn a_run_that_waits_for_a_window_and_one_that_was_let_go_keep_their_form() {
+    let mut world = World::new();
+    let mut steps = ["1", "2"].map(|id| act(id, &["h1"]));
+    steps.iter_mut().for_each(|step| step.window = Some(window("night", &[(0, 60), (300, 900)])));
+    let run = world.start(steps.into_iter().map(|step| vec![step]).collect());
+    world.open_window(&run, 0, &[0, 1, 2]);
+    world.report(&run, "1@h1#1", Outcome::Changed);
+    world.tell(Command::OverrideGuard { run, guard: "window".to_owned() });
+    let mut other = act("1", &["h1"]);
+    other.window = Some(window("night", &[(300, 900)]));
+    world.report(&name("pom-1"), "2@h1#1", Outcome::Changed);
+    world.start(vec![vec![other]]);
+    let bytes = codec::encode_state(&world.state);
+    same("state_window.json", &bytes);
+    assert_eq!(codec::decode_state(&bytes).expect("own bytes"), world.state);
 }
 
 #[test]

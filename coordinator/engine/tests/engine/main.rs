@@ -7,4 +7,5 @@ mod random;
 mod samples;
 mod stories;
 mod transitions;
+mod windows;
 mod world;

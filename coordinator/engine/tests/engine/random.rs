@@ -19,28 +19,49 @@ use baton_model::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::windows::window;
 use crate::world::{World, act, bare, definition, group, name, operator, transfer, undoable};
 
 #[derive(Debug, Clone)]
 enum Press {
     Start(Vec<Vec<Wish>>),
-    Report { pick: u8, outcome: u8, stale: u8 },
-    Acknowledge { pick: u8, short: bool },
+    Report {
+        pick: u8,
+        outcome: u8,
+        stale: u8,
+    },
+    Acknowledge {
+        pick: u8,
+        short: bool,
+    },
     Expire,
     Later(u16),
     Retry(u8),
     Skip(u8),
     Resume,
     Abort,
-    Confirm { second: bool },
+    Confirm {
+        second: bool,
+    },
     Lost,
     Decline(u8),
     Unreachable(u8),
-    Redefine { members: u8 },
+    Redefine {
+        members: u8,
+    },
     Remove,
     Generation(u8),
-    Sample { pick: u8, primary: bool },
+    Sample {
+        pick: u8,
+        primary: bool,
+    },
     Again,
+    /// By the clocks of so many coordinators, off by so much.
+    OpenWindow {
+        clocks: u8,
+        off: i16,
+    },
+    OverrideWindow,
 }
 
 /// What a step is made from.
@@ -54,11 +75,12 @@ struct Wish {
     skips: bool,
     condition: u8,
     register: bool,
+    window: u8,
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    (0..12u8, 1..8u8, 0..3u8, 1..4u8, any::<bool>(), any::<bool>(), 0..8u8, any::<bool>()).prop_map(
-        |(kind, hosts, parallel, attempts, continues, skips, condition, register)| Wish {
+    (0..12u8, 1..8u8, 0..3u8, 1..4u8, any::<bool>(), any::<bool>(), 0..8u8, any::<bool>(), 0..6u8).prop_map(
+        |(kind, hosts, parallel, attempts, continues, skips, condition, register, window)| Wish {
             kind,
             hosts,
             parallel,
@@ -67,6 +89,7 @@ fn wish() -> impl Strategy<Value = Wish> {
             skips,
             condition,
             register,
+            window,
         },
     )
 }
@@ -91,6 +114,8 @@ fn press() -> impl Strategy<Value = Press> {
         1 => any::<u8>().prop_map(Press::Generation),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(pick, primary)| Press::Sample { pick, primary }),
         1 => Just(Press::Again),
+        3 => (0..4u8, prop_oneof![Just(0i16), -400..400i16]).prop_map(|(clocks, off)| Press::OpenWindow { clocks, off }),
+        1 => Just(Press::OverrideWindow),
     ]
 }
 
@@ -123,6 +148,11 @@ fn step(id: &str, wish: &Wish, alone: bool) -> Step {
         1 => Condition::Deferred("found == 7".to_owned()),
         2 => Condition::Deferred("found.deep.missing".to_owned()),
         _ => Condition::Always,
+    };
+    step.window = match wish.window {
+        0 => Some(window("night", &[(0, 60), (300, 900), (2000, 2500)])),
+        1 => Some(window("day", &[(200, 500)])),
+        _ => None,
     };
     step.register = wish.register.then(|| "found".to_owned());
     step.keep = (wish.register && wish.skips).then(|| "found".to_owned());
@@ -261,6 +291,13 @@ fn one_press(world: &mut World, press: &Press) {
             let seen = Moment(world.now.0 - u64::from(*pick % 3) * 1000);
             let sampled = Sampled { seen, data };
             world.tell(Command::RecordSample { group: group(), sample: name("ag"), host, sampled });
+        }
+        Press::OpenWindow { clocks, off } => {
+            let stage = world.state.runs.get(&run).map_or(0, |run| run.stage);
+            world.open_window(&run, stage, &vec![i64::from(*off); usize::from(*clocks)]);
+        }
+        Press::OverrideWindow => {
+            world.tell(Command::OverrideGuard { run, guard: "window".to_owned() });
         }
         Press::Again => {
             let command = Command::ResumeRun { run };

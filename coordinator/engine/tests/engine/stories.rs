@@ -313,7 +313,8 @@ fn the_role_moves_again_only_after_the_old_primary_rejoined_or_was_lost() {
     world.start(vec![vec![transfer("1", true)]]);
     let back = |world: &mut World| {
         let plan = world.plan(vec![vec![transfer("1", false)]]);
-        code(&world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None })).to_owned()
+        code(&world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }))
+            .to_owned()
     };
     assert!(matches!(world.state.groups[&group()].standings["db1"], Standing::Detached { .. }));
     assert_eq!(back(&mut world), "BTN-0103");
@@ -355,7 +356,10 @@ fn a_plan_out_of_date_is_refused_with_the_difference() {
         "BTN-0126 the plan cannot be carried out: two steps are called 1."
     );
     let plan = Box::new(good.clone());
-    assert_eq!(code(&world.tell(Command::StartRun { plan, digest: Digest::of_bytes(b"shown"), acceptance: None })), "BTN-0102");
+    assert_eq!(
+        code(&world.tell(Command::StartRun { plan, digest: Digest::of_bytes(b"shown"), acceptance: None })),
+        "BTN-0102"
+    );
     world.start(vec![vec![act("1", &["h1"])]]);
     let plan = Box::new(good.clone());
     assert_eq!(code(&world.tell(Command::StartRun { plan, digest: good.digest(), acceptance: None })), "BTN-0101");
@@ -479,7 +483,10 @@ fn a_detached_member_says_why_until_it_has_rejoined_and_the_role_stays_meanwhile
     assert_eq!(world.phase(&rejoin), "succeeded");
     assert!(world.state.groups[&group()].standings.is_empty());
     let back = world.plan(vec![vec![transfer("1", false)]]);
-    assert_eq!(code(&world.tell(Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None })), "started");
+    assert_eq!(
+        code(&world.tell(Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None })),
+        "started"
+    );
 }
 
 #[test]
@@ -539,7 +546,8 @@ fn what_can_lose_data_never_starts_in_a_run_that_is_not_forced() {
         let mut step = undoable("1", &["h1"]);
         force(&mut step, undo);
         let mut plan = world.plan(vec![vec![step]]);
-        let refused = world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan.clone()), acceptance: None });
+        let refused =
+            world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan.clone()), acceptance: None });
         assert_eq!(code(&refused), "BTN-0126");
         plan.kind = Kind::Forced;
         let started = world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None });

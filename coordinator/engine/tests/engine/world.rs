@@ -78,6 +78,7 @@ pub fn bare(id: &str, work: Work) -> Step {
         register: None,
         keep: None,
         item: None,
+        window: None,
         undo: Vec::new(),
     }
 }
@@ -217,6 +218,13 @@ impl World {
     pub fn abort(&mut self, run: &RunId) -> Answer {
         self.tell(Command::AbortRun { run: run.clone() })
     }
+    /// The leader's entry, with three coordinators whose clocks are off by so many seconds.
+    pub fn open_window(&mut self, run: &RunId, stage: usize, off: &[i64]) -> Answer {
+        let clock = |off: &i64| Moment(self.now.0.saturating_add_signed(off * 1000));
+        let clocks = off.iter().enumerate().map(|(n, off)| (format!("c{}", n + 1), clock(off))).collect();
+        let who = Actor::Coordinator("c1".to_owned());
+        self.tell_as(who, "", None, Command::OpenWindow { run: run.clone(), stage, clocks, coordinators: 3 })
+    }
     pub fn later(&mut self, seconds: u64) {
         self.now = self.now.plus(Span::from_secs(seconds));
     }
@@ -237,6 +245,8 @@ impl World {
                 let task = order.task.clone();
                 let report = Box::new(self.word(Outcome::Changed, Value::Null));
                 self.tell(Command::ReportTask { task, report });
+            } else if let Some(opening) = duties.openings.first().cloned() {
+                self.open_window(&opening.run, opening.stage, &[0, 0, 0]);
             } else if let Some(raise) = duties.raises.first().cloned() {
                 self.tell(Command::AcknowledgeFence { run: raise.run, host: raise.host, index: raise.index });
             } else if let Some(task) = duties.expired.first().cloned() {

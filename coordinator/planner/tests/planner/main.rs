@@ -235,10 +235,10 @@ fn a_window_opens_and_closes_by_its_own_clock_even_when_that_changes() {
         )
     };
     // 02:30 comes twice that night: the first time counts, and 05:00 is winter time.
-    assert_eq!(at("window: night", "00:29", false), closed("2026-10-25 00:30 UTC"));
+    assert_eq!(at("window: night", "00:29", false), closed("2026-10-25 00:30 UTC (02:30 Europe/Berlin)"));
     assert_eq!(at("window: night", "00:30", false), stays);
     assert_eq!(at("window: night", "03:59", false), stays);
-    assert_eq!(at("window: night", "04:00", false), closed("2026-11-01 01:30 UTC"));
+    assert_eq!(at("window: night", "04:00", false), closed("2026-11-01 01:30 UTC (02:30 Europe/Berlin)"));
     assert_eq!(at("window: night", "04:00", true), stays);
     assert!(at("window: day", "04:00", false).starts_with("BTN-0131 runbook move runs in window \"day\""));
 }

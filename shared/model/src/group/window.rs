@@ -24,6 +24,9 @@ pub struct Window {
     pub time_zone: TimeZoneName,
 }
 
+/// How far ahead openings are listed.
+const DAYS_AHEAD: i64 = 400;
+
 fn every_day() -> Vec<Day> {
     vec![Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun]
 }
@@ -75,6 +78,25 @@ impl Window {
             .max()
     }
 
+    /// In order, those that have not ended at `from`: `most` of them, and none that is further away than [`DAYS_AHEAD`].
+    pub fn openings(&self, from: Moment, most: usize) -> Vec<(Moment, Moment)> {
+        self.around(from, DAYS_AHEAD).filter(|(opens, closes)| opens < closes && *closes > from).take(most).collect()
+    }
+
+    /// A moment for people, with the local time of the window's clock: `2026-11-22 01:00 UTC (02:00 Europe/Berlin)`.
+    pub fn told(&self, moment: Moment) -> String {
+        let utc = moment.utc();
+        let known = i64::try_from(moment.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let Some(at) = known else { return utc };
+        let local = at.to_zoned(self.time_zone.zone()).strftime("%Y-%m-%d %H:%M").to_string();
+        let Some((date, time)) = local.split_once(' ') else { return utc };
+        match utc.starts_with(date) {
+            true if utc.contains(&format!(" {time} ")) => utc,
+            true => format!("{utc} ({time} {})", self.time_zone),
+            false => format!("{utc} ({local} {})", self.time_zone),
+        }
+    }
+
     /// The openings of the day before `moment`'s local day and of `days` from it on.
     fn around(&self, moment: Moment, days: i64) -> impl Iterator<Item = (Moment, Moment)> + '_ {
         let zone = self.time_zone.zone();
@@ -97,6 +119,18 @@ fn moment_of(date: civil::Date, time: TimeOfDay, zone: &TimeZone) -> Option<Mome
     let local = date.at(time.hour, time.minute, 0, 0);
     let zoned: Zoned = zone.to_ambiguous_zoned(local).compatible().ok()?;
     u64::try_from(zoned.timestamp().as_millisecond()).ok().map(Moment)
+}
+
+/// `sat, sun 22:00 to 04:00 Europe/Berlin`.
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |day: &Day| format!("{day:?}").to_lowercase();
+        let days = match every_day().iter().all(|day| self.days.contains(day)) {
+            true => "every day".to_owned(),
+            false => self.days.iter().map(named).collect::<Vec<_>>().join(", "),
+        };
+        f.pad(&format!("{days} {} to {} {}", self.from, self.to, self.time_zone))
+    }
 }
 
 /// `22:00`.

@@ -85,3 +85,32 @@ fn every_compiled_in_zone_can_be_read() {
         TimeZoneName::new(name).expect(name).zone();
     }
 }
+
+#[test]
+fn openings_are_listed_from_the_one_that_is_open_and_told_in_both_clocks() {
+    let night = window(&[Day::Sat, Day::Sun], "22:00", "04:00");
+    let listed = night.openings(at("2026-11-22T02:59:59Z"), 3);
+    let told: Vec<String> = listed.iter().map(|(opens, _)| night.told(*opens)).collect();
+    assert_eq!(
+        told,
+        [
+            "2026-11-21 21:00 UTC (22:00 Europe/Berlin)",
+            "2026-11-22 21:00 UTC (22:00 Europe/Berlin)",
+            "2026-11-28 21:00 UTC (22:00 Europe/Berlin)"
+        ]
+    );
+    assert_eq!(
+        night.openings(at("2026-11-22T03:00:00Z"), 1),
+        [(at("2026-11-22T21:00:00Z"), at("2026-11-23T03:00:00Z"))]
+    );
+    for (opens, closes) in night.openings(at("2026-03-01T00:00:00Z"), 100) {
+        assert!(night.is_open(opens) && !night.is_open(closes) && night.is_open(Moment(closes.0 - 1)), "{opens:?}");
+    }
+    assert_eq!(night.told(at("2026-11-21T23:30:00Z")), "2026-11-21 23:30 UTC (2026-11-22 00:30 Europe/Berlin)");
+    assert_eq!(night.to_string(), "sat, sun 22:00 to 04:00 Europe/Berlin");
+    let utc =
+        Window { time_zone: TimeZoneName::new("Etc/UTC").expect("a zone"), ..window(&every_day(), "01:00", "02:00") };
+    assert_eq!(utc.told(at("2026-11-22T01:00:00Z")), "2026-11-22 01:00 UTC");
+    assert_eq!(utc.to_string(), "every day 01:00 to 02:00 Etc/UTC");
+    assert!(utc.openings(Moment(u64::MAX), 9).is_empty());
+}
