@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use baton_model::{ids::RunId, outcome::Fault, view::PlanView};
+use baton_model::{bill::Bill, ids::RunId, outcome::Fault, view::PlanView};
 use baton_platform::{
     address::Address,
     backoff::{Backoff, BackoffOptions},
@@ -43,6 +43,14 @@ const BACKOFF: BackoffOptions =
 const REDIRECTS_MAX: u32 = 3;
 
 type Stub = OperatorClient<Channel>;
+
+/// A run that was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    pub run: RunId,
+    /// The data-loss bill that it started with, where data may be lost.
+    pub bill: Option<Bill>,
+}
 
 /// What a call is, for the message when it has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,12 +118,14 @@ impl Client {
         document(&reply.await?.document)
     }
 
-    pub async fn start(&mut self, request: StartRequest) -> Result<RunId, Failure> {
+    pub async fn start(&mut self, request: StartRequest) -> Result<Started, Failure> {
         let reply = self.call(Effect::Changes, |mut stub: Stub| {
             let request = request.clone();
             async move { stub.start(request).await }
         });
-        reply.await?.run.parse().map_err(not_understood)
+        let reply = reply.await?;
+        let bill = if reply.bill.is_empty() { None } else { Some(document(&reply.bill)?) };
+        Ok(Started { run: reply.run.parse().map_err(not_understood)?, bill })
     }
 
     pub async fn act<T: DeserializeOwned>(&mut self, request: ActRequest) -> Result<T, Failure> {

@@ -18,6 +18,7 @@ pub mod status;
 pub mod hosts;
 
 pub mod wish;
+pub mod acceptance;
 pub mod plan;
 pub mod start;
 pub mod switchover;

@@ -30,6 +30,10 @@ pub mod code {
     pub const COORDINATOR_FAILED: &str = "BTN-0815";
     pub const OUTPUT: &str = "BTN-0816";
     pub const ARGUMENT: &str = "BTN-0817";
+    /// As the coordinators' own: they refuse it as well.
+    pub const NOT_ACCEPTED: &str = "BTN-0170";
+    pub const WRONG_NAME: &str = "BTN-0171";
+    pub const WORSE_BILL: &str = "BTN-0172";
 }
 
 /// A fault with its exit code.

@@ -8,6 +8,7 @@ pub mod time;
 pub mod line;
 pub mod table;
 
+pub mod bill;
 pub mod plan;
 pub mod run;
 pub mod tree;

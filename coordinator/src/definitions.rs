@@ -15,6 +15,9 @@ use baton_model::{
     parse::{parse_group, parse_runbook},
     runbook::Runbook,
 };
+use baton_planner::Situation;
+
+use crate::views;
 
 /// Reads files as `baton apply` sends them: groups, and the runbooks that they name by path.
 pub fn read(files: &[Source]) -> Result<Vec<(Group, Definition)>, Vec<Diagnostic>> {
@@ -88,6 +91,18 @@ fn normal(path: &str) -> String {
 pub fn group_of(group: &state::Group) -> Result<Group, Fault> {
     let source = &group.definition.source;
     parse_group(&source.path, &source.text).map_err(|diagnostics| no_longer_valid(&diagnostics))
+}
+
+/// The group's replicated state, as far as plans and samples depend on it.
+pub fn situation_of(group: &state::Group) -> Situation {
+    let standings = group.standings.iter();
+    Situation {
+        primary: group.primary.clone(),
+        epoch: group.epoch,
+        revision: group.revision,
+        facts: group.facts.clone(),
+        standings: standings.map(|(member, standing)| (member.clone(), views::group::told(standing))).collect(),
+    }
 }
 
 pub fn runbook_of(group: &state::Group, group_name: &str, name: &RunbookName) -> Result<Runbook, Fault> {

@@ -1,7 +1,9 @@
-//! What only the leader does: announce its reign, send what is due, watch deadlines and reachability.
+//! What only the leader does: announce its reign, send what is due, watch deadlines and reachability, ask for samples.
 
 pub mod dispatcher;
 pub mod reachability;
 
+pub mod sampler;
 pub use dispatcher::Dispatcher;
 pub use reachability::Reachability;
+pub use sampler::Sampler;

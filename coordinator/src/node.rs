@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{agent::AgentApi, operator::OperatorApi, peer::PeerApi},
     config::Config,
-    leader::{Dispatcher, Reachability},
+    leader::{Dispatcher, Reachability, Sampler},
     proposer::Proposer,
     replica::Replica,
     sessions::Sessions,
@@ -93,6 +93,8 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     );
     let background = CancellationToken::new();
     let dispatching = tokio::spawn(dispatcher.run(background.clone()));
+    let sampler = Sampler::new(log.clone(), proposer.clone(), sessions.clone());
+    tokio::spawn(sampler.clone().run(background.clone()));
     tokio::spawn(world.tls.clone().watch(RELOAD_EVERY, background.clone()));
 
     let accept = AcceptOptions::default();
@@ -103,7 +105,7 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
         tracing::info!(%address, name, "listening");
     }
     let agents = AgentApi::new(name, config.delivery.heartbeat_ms, log.clone(), proposer.clone(), sessions.clone());
-    let operators = OperatorApi { log: log.clone(), proposer, sessions: sessions.clone(), reachability };
+    let operators = OperatorApi { log: log.clone(), proposer, sessions: sessions.clone(), reachability, sampler };
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()

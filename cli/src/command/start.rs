@@ -11,10 +11,15 @@ use baton_proto::v1::{PlanRequest, StartRequest};
 use clap::Args;
 use serde_json::json;
 
-use super::{Session, watch, wish::Wish};
+use super::{
+    Session,
+    acceptance::{self, Consent},
+    watch,
+    wish::Wish,
+};
 use crate::{
     arguments::Format,
-    client::Client,
+    client::{Client, Started},
     exit::Exit,
     failure::{Failure, code},
     output::{plan, text},
@@ -28,6 +33,10 @@ pub struct Start {
     /// Do not ask before starting
     #[arg(short, long)]
     yes: bool,
+    /// Accept, for this one run, that data may be lost; the group's name is then asked for, or given here. --yes is no
+    /// acceptance
+    #[arg(long, value_name = "GROUP", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    accept_data_loss: Option<String>,
     /// Do not watch the run; print its name and return
     #[arg(short, long)]
     detach: bool,
@@ -50,17 +59,28 @@ impl Start {
         runbook: &str,
     ) -> Result<Exit, Failure> {
         let mut client = session.client()?;
-        let request = self.wish.request(group, runbook);
-        let view = client.plan(request.clone()).await?;
-        check_word(word, &view)?;
-        // With JSON, stdout has the run, and a program needs no picture of the plan.
-        if session.format == Format::Table || !self.yes {
-            session.talk(plan::render(&view, &session.talk_look))?;
-        }
-        if !self.yes {
-            confirm(&view)?;
-        }
-        let run = start(&mut client, request, &view).await?;
+        let mut request = self.wish.request(group, runbook);
+        request.accept_data_loss = self.accept_data_loss.is_some();
+        let run = loop {
+            let view = client.plan(request.clone()).await?;
+            check_word(word, &view)?;
+            // With JSON, stdout has the run, and a program needs no picture of the plan.
+            if session.format == Format::Table || !self.yes {
+                session.talk(plan::render(&view, &session.talk_look))?;
+            }
+            let consent = acceptance::of(&view, self.accept_data_loss.as_deref())?;
+            // Who typed the group's name has read what starts.
+            if !self.yes && !matches!(consent, Consent::Typed(_)) {
+                confirm(&view)?;
+            }
+            match start(&mut client, request.clone(), &view, consent.word()).await {
+                // Meanwhile more would be lost: shown, and asked again, as long as somebody answers.
+                Err(failure) if failure.fault.code == code::WORSE_BILL && matches!(consent, Consent::Typed(_)) => {
+                    session.talk(failure.fault.to_string())?;
+                }
+                started => break self.told(session, started?)?,
+            }
+        };
         if self.detach {
             session.data(&json!({"run": run}), || format!("{run}\n"))?;
             session.talk(format!("{run} runs. Watch it with \"baton watch {run}\"."))?;
@@ -68,16 +88,30 @@ impl Start {
         }
         watch::follow(session, &mut client, &run).await
     }
+
+    /// The bill with which it started: what was shown may be minutes old.
+    fn told(&self, session: &Session, started: Started) -> Result<RunId, Failure> {
+        if let Some(bill) = started.bill {
+            session.talk(format!("{} starts with the loss accepted: {}.", started.run, bill.verdict()))?;
+        }
+        Ok(started.run)
+    }
 }
 
-async fn start(client: &mut Client, mut request: PlanRequest, view: &PlanView) -> Result<RunId, Failure> {
+async fn start(
+    client: &mut Client,
+    mut request: PlanRequest,
+    view: &PlanView,
+    accepted: &str,
+) -> Result<Started, Failure> {
     request.observe = false;
     let request = StartRequest {
         request_id: client.request_id(),
         plan: Some(request),
         digest: view.digest.0.clone(),
         shown: serde_json::to_vec(&view.plan).expect("a plan has string keys").into(),
-        ..StartRequest::default()
+        accepted_data_loss: accepted.to_owned(),
+        shown_bill: view.bill.as_ref().map(acceptance::as_shown).unwrap_or_default().into(),
     };
     client.start(request).await
 }

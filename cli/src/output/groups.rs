@@ -23,10 +23,19 @@ pub fn status(view: &StatusView, look: &Look) -> String {
         let others: Vec<String> = others.map(|member| format!("{} {}", member.name, member.standing)).collect();
         let (run_paint, run) = match &group.open_run {
             None => (Paint::Dim, "-".to_owned()),
-            Some(run) => (tree::phase_paint(&run.phase, run.over, run.waiting), format!("{} {}", run.id, run.phase)),
+            Some(run) => {
+                // Halts are told in full by "baton show"; a wait that nobody can hurry is told here.
+                let waits = if run.phase == "running" && !run.why.is_empty() {
+                    format!(": {}", run.why)
+                } else {
+                    String::new()
+                };
+                let words = format!("{} {}{waits}", run.id, run.phase);
+                (tree::phase_paint(&run.phase, run.over, run.waiting), words)
+            }
         };
-        let limits =
-            if group.limits.is_empty() { "-".to_owned() } else { format!("limited: {}", group.limits.join("; ")) };
+        let limited = (!group.limits.is_empty()).then(|| format!("limited: {}", group.limits.join("; ")));
+        let limits: Vec<String> = limited.into_iter().chain(group.warnings.clone()).collect();
         table.row([
             (Paint::Bold, group.name.to_string()),
             (Paint::Good, group.primary.to_string()),
@@ -35,7 +44,7 @@ pub fn status(view: &StatusView, look: &Look) -> String {
             (Paint::Plain, others.join(", ")),
             reached(group),
             (run_paint, run),
-            (if group.limits.is_empty() { Paint::Dim } else { Paint::Warn }, limits),
+            if limits.is_empty() { (Paint::Dim, "-".to_owned()) } else { (Paint::Warn, limits.join("; ")) },
         ]);
     }
     drawn.push_str(&table.draw(look));
@@ -55,6 +64,10 @@ pub fn group(view: &GroupView, look: &Look) -> String {
     );
     for limit in &view.limits {
         drawn.push_str(&look.paint(Paint::Warn, &format!("! limited: {}", text::one_line(limit))));
+        drawn.push('\n');
+    }
+    for warning in &view.warnings {
+        drawn.push_str(&look.paint(Paint::Warn, &format!("! {}", text::one_line(warning))));
         drawn.push('\n');
     }
     if let Some(run) = &view.open_run {

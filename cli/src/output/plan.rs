@@ -8,6 +8,7 @@ use baton_model::{
 use serde_json::Value;
 
 use super::{
+    bill,
     line::{Line, draw_all},
     look::{Look, Paint, Sign},
     text,
@@ -39,8 +40,15 @@ pub fn render(view: &PlanView, look: &Look) -> String {
         }
     }
     lines.push(Line::new(0));
-    lines.extend(paragraph(&view.consequence, 0, Paint::Bold, look));
-    draw_all(&lines, look)
+    let mut drawn = draw_all(&lines, look);
+    if let Some(bill) = &view.bill {
+        let title = "what this would lose: the worst database governs, since all of them move";
+        drawn.push_str(&draw_all(&[Line::new(0).with(Paint::Bad, title)], look));
+        drawn.push_str(&bill::render(bill, look));
+        drawn.push('\n');
+    }
+    drawn.push_str(&draw_all(&paragraph(&view.consequence, 0, Paint::Bold, look), look));
+    drawn
 }
 
 fn heading(view: &PlanView, look: &Look) -> Vec<Line> {
@@ -167,6 +175,9 @@ fn remarks(step: &Step, together: bool, look: &Look) -> String {
     }
     if step.retry.attempts > 1 {
         remarks.push(format!("up to {} attempts", step.retry.attempts));
+    }
+    if let Some(window) = &step.window {
+        remarks.push(format!("waits for window {} ({})", window.name, window.definition));
     }
     if step.unreachable == Unreachable::Skip {
         remarks.push("hosts out of reach are skipped".to_owned());

@@ -1,8 +1,13 @@
 //! A run in full, for `show`: every task with its fault, output and files, and the history. And the list of runs.
 
-use baton_model::view::{HistoryLine, RunSummary, RunView, TaskView};
+use baton_model::{
+    author::Author,
+    bill::Acceptance,
+    view::{HistoryLine, RunSummary, RunView, TaskView},
+};
 
 use super::{
+    bill,
     line::{Line, draw_all},
     look::{Look, Paint},
     table::Table,
@@ -33,6 +38,14 @@ pub fn show(view: &RunView, look: &Look) -> String {
     }
     lines.extend(tree::end(view, look));
     let mut drawn = draw_all(&lines, look);
+    if let Some(Acceptance { typed, bill }) = &view.accepted_loss {
+        let Author { who, when, .. } = &view.summary.started;
+        let when = time::stamp(*when, &look.zone);
+        let words = format!("{who} accepted the loss of data by typing \"{typed}\" on {when}, with this bill:");
+        drawn.push('\n');
+        drawn.push_str(&draw_all(&paragraph(&words, 0, Paint::Bad, look), look));
+        drawn.push_str(&bill::render(bill, look));
+    }
     if !view.history.is_empty() {
         drawn.push('\n');
         drawn.push_str(&history(&view.history, look));

@@ -9,12 +9,13 @@ use baton_engine::{
 use baton_log::Log;
 use baton_model::{
     author::Actor,
+    bill::{Acceptance, Bill},
     ids::{GroupName, HostName, MemberName, RunId, RunbookName, StepId},
     outcome::Fault,
     plan::{Plan, Work},
     view::{AppliedChange, AppliedView, ObservedTask, PlanView, StatusView},
 };
-use baton_planner::{Request as PlanWish, Situation};
+use baton_planner::Request as PlanWish;
 use baton_platform::identity::{Role, require_operator};
 use baton_proto::v1::{
     ActReply, ActRequest, ApplyReply, ApplyRequest, ClusterRequest, Document, FileChunk, GetRequest, ListRequest,
@@ -29,7 +30,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     api::refusal::{status_of, status_of_log},
     definitions,
-    leader::Reachability,
+    leader::{Reachability, Sampler},
     proposer::{Proposer, request_of},
     replica::Replica,
     sessions::Sessions,
@@ -49,6 +50,7 @@ pub struct OperatorApi {
     pub proposer: Proposer,
     pub sessions: Sessions,
     pub reachability: Reachability,
+    pub sampler: Sampler,
 }
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -113,25 +115,27 @@ impl OperatorApi {
             inputs: wish.inputs.clone().into_iter().collect(),
             reason: wish.reason.clone(),
             overrides: wish.overrides.clone().into_iter().collect::<BTreeMap<_, _>>(),
-            accepted_data_loss: false,
+            accepted_data_loss: wish.accept_data_loss,
             now: self.proposer.now(),
         };
         self.with_group(&group_name, |group| {
             let definition = definitions::group_of(group)?;
             let runbook = definitions::runbook_of(group, group_name.as_str(), &runbook_name)?;
-            let situation = Situation {
-                primary: group.primary.clone(),
-                epoch: group.epoch,
-                revision: group.revision,
-                facts: group.facts.clone(),
-                standings: group
-                    .standings
-                    .iter()
-                    .map(|(member, standing)| (member.clone(), views::group::told(standing)))
-                    .collect(),
-            };
-            baton_planner::plan(&definition, &runbook, &situation, &request)
+            baton_planner::plan(&definition, &runbook, &definitions::situation_of(group), &request)
         })
+    }
+
+    /// What a plan would lose, asked now of every host that can be asked; none where it can lose nothing.
+    async fn bill(&self, plan: &Plan) -> Result<Option<Bill>, Status> {
+        if !plan.loses_data {
+            return Ok(None);
+        }
+        let parties = self.with_group(&plan.group, |group| {
+            let definition = definitions::group_of(group)?;
+            Ok(baton_planner::sample::parties(&definition, plan))
+        })?;
+        self.sampler.refresh(&plan.group).await;
+        Ok(Some(Bill::of(&self.sampler.samples(&plan.group), &parties, self.proposer.now())))
     }
 
     /// Asks every host what its tasks would change.
@@ -228,13 +232,14 @@ impl Operator for OperatorApi {
         let wish = request.into_inner();
         self.fresh().await?;
         let plan = self.make_plan(&wish)?;
+        let bill = self.bill(&plan).await?;
         let observations = if wish.observe { self.observe(&plan).await } else { Vec::new() };
         let warnings = warnings(&plan, &observations);
         let view = PlanView {
             digest: plan.digest(),
             consequence: baton_planner::consequence::sentence(&plan),
             plan,
-            bill: None,
+            bill,
             observations,
             warnings,
         };
@@ -276,9 +281,15 @@ impl Operator for OperatorApi {
                 &format!("Run \"baton plan {} {}\" again and start what it shows.", wish.group, wish.runbook),
             ));
         }
-        let command = Command::StartRun { plan: Box::new(plan), digest, acceptance: None };
+        let bill = self.bill(&plan).await?;
+        let acceptance = match &bill {
+            None => None,
+            Some(bill) => Some(Box::new(accepted(&plan, bill, &request.accepted_data_loss, &request.shown_bill)?)),
+        };
+        let bill = bill.as_ref().map(json).unwrap_or_default();
+        let command = Command::StartRun { plan: Box::new(plan), digest, acceptance };
         match self.proposer.propose(who, &wish.reason, id, command).await.map_err(status_of)? {
-            Answer::Started { run } => Ok(Response::new(StartReply { run: run.to_string(), ..StartReply::default() })),
+            Answer::Started { run } => Ok(Response::new(StartReply { run: run.to_string(), bill })),
             other => Err(Status::internal(format!("unexpected answer {other:?}"))),
         }
     }
@@ -357,7 +368,10 @@ impl Operator for OperatorApi {
                         })
                     });
                 match view {
-                    Some(Ok(view)) => json(&view),
+                    Some(Ok(mut view)) => {
+                        view.warnings.extend(self.sampler.warnings(&group_name, self.proposer.now()));
+                        json(&view)
+                    }
                     Some(Err(fault)) => return Err(to_status(&fault)),
                     None => return Err(bad("BTN-0110", format!("there is no group {group_name}."), "")),
                 }
@@ -567,6 +581,31 @@ fn warnings(plan: &Plan, observations: &[ObservedTask]) -> Vec<String> {
         let step = plan.steps().find(|step| step.id == observed.step);
         let name = step.map_or("", |step| step.name.as_str());
         let what = match step.map(|step| step.unreachable) {
+/// An operator's word that this run may lose what the bill says. What was shown is what is accepted: a worse bill is refused.
+fn accepted(plan: &Plan, bill: &Bill, typed: &str, shown: &[u8]) -> Result<Acceptance, Status> {
+    let Plan { group, runbook, .. } = plan;
+    let again = format!("Read the bill (\"baton plan {group} {runbook}\"), and give --accept-data-loss={group}.");
+    if typed.is_empty() {
+        let verdict = bill.verdict();
+        let message = format!("runbook {runbook} of {group} can lose data, and nobody has accepted that: {verdict}.");
+        return Err(bad("BTN-0170", message, &again));
+    }
+    if typed != group.as_str() {
+        let message = format!("the loss of data is not accepted: {typed:?} was typed, not {:?}.", group.as_str());
+        return Err(bad("BTN-0171", message, &again));
+    }
+    let worse = match serde_json::from_slice::<Bill>(shown) {
+        Ok(shown) => bill.worse_than(&shown),
+        Err(_) => vec!["which bill was shown is not known".to_owned()],
+    };
+    if !worse.is_empty() {
+        let message =
+            format!("the data-loss bill got worse since it was shown: {}. Now {}.", worse.join("; "), bill.verdict());
+        return Err(bad("BTN-0172", message, "Read the new bill and decide again."));
+    }
+    Ok(Acceptance { typed: typed.to_owned(), bill: bill.clone() })
+}
+
             Some(baton_model::plan::Unreachable::Skip) if fault.code == "BTN-0140" => "would be skipped",
             _ => "would not succeed now",
         };
