@@ -5,9 +5,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 
 /// A chain, the server's own first, and its key.
 #[derive(Debug)]
@@ -61,14 +62,19 @@ pub struct Tls {
 
 impl Tls {
     pub fn new(certificate: Certificate) -> Result<Self, CertificateError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut wrapped = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(certificate.chain, certificate.key)?;
-        let mut strict = wrapped.clone();
-        // Tickets would come after the handshake, when clients of TDS 7 no longer expect a wrapped record.
+        let builder = |versions: &[&'static SupportedProtocolVersion]| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            Ok::<_, rustls::Error>(
+                ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?.with_no_client_auth(),
+            )
+        };
+        // As SQL Server 2022: TLS 1.3 with TDS 8 only. FreeTDS loses the last words of a wrapped handshake of TLS 1.3,
+        // because there they are the client's.
+        let mut wrapped =
+            builder(&[&TLS12])?.with_single_cert(certificate.chain.clone(), certificate.key.clone_key())?;
+        // Tickets would come after the handshake, when clients no longer expect a wrapped record.
         wrapped.send_tls13_tickets = 0;
+        let mut strict = builder(&[&TLS13, &TLS12])?.with_single_cert(certificate.chain, certificate.key)?;
         strict.alpn_protocols = vec![b"tds/8.0".to_vec()];
         Ok(Self { wrapped: Arc::new(wrapped), strict: Arc::new(strict) })
     }

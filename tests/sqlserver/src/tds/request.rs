@@ -122,20 +122,14 @@ pub fn transaction(body: &[u8]) -> Result<Transaction, Malformed> {
     match cursor.u16()? {
         5 => Ok(Transaction::Begin(isolation(cursor.u8()?, &cursor)?)),
         kind @ (7 | 8) => {
-            name(&mut cursor)?;
+            let _name = cursor.b_varchar()?;
             let next = cursor.u8()? & 1 != 0;
             Ok(if kind == 7 { Transaction::Commit { next } } else { Transaction::Rollback { next } })
         }
-        9 => Ok(Transaction::Save(name(&mut cursor)?)),
+        9 => Ok(Transaction::Save(cursor.b_varchar()?)),
         // Distributed transactions.
         _ => Err(cursor.malformed()),
     }
-}
-
-/// Its length is in bytes, unlike everywhere else.
-fn name(cursor: &mut Cursor<'_>) -> Result<String, Malformed> {
-    let bytes = cursor.u8()?;
-    Ok(utf16(cursor.take(usize::from(bytes))?))
 }
 
 fn isolation(level: u8, cursor: &Cursor<'_>) -> Result<Option<&'static str>, Malformed> {

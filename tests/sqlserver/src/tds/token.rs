@@ -44,7 +44,8 @@ pub fn put_message(out: &mut BytesMut, server: &str, message: &Message) {
     put_with_length(out, token, |body| {
         body.put_i32_le(message.number);
         body.put_u8(message.state);
-        body.put_u8(message.class);
+        // The server says 0 where it means 10, "for compatibility reasons"; some clients take 10 for an error.
+        body.put_u8(if message.class == 10 { 0 } else { message.class });
         put_us_varchar(body, &message.text, TEXT_UNITS_MAX);
         put_b_varchar(body, server);
         put_b_varchar(body, &message.procedure);

@@ -2,6 +2,9 @@
 //!
 //! Apart from the simulator's engine: a toy stands behind the protocol, and everything else is real.
 
+#[path = "../clients/clients.rs"]
+mod clients;
 mod toy;
 
 mod encryption;
+mod conversation;
