@@ -32,7 +32,7 @@ pub fn render(bill: &Bill, look: &Look) -> String {
             drawn.push('\n');
         }
     }
-    for line in text::wrap(&text::printable(&format!("Lost would be: {}.", bill.verdict())), look.width) {
+    for line in text::wrap(&text::printable(&format!("The worst: {}.", bill.verdict())), look.width) {
         drawn.push_str(&look.paint(Paint::Bad, &line));
         drawn.push('\n');
     }

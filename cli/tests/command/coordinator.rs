@@ -10,6 +10,7 @@ use std::{
 };
 
 use baton_model::{
+    bill::Bill,
     outcome::Fault,
     view::{PlanView, RunView},
 };
@@ -40,10 +41,15 @@ pub struct Script {
     /// So many starts are taken and not answered.
     pub starts_unanswered: usize,
     pub plan: Option<PlanView>,
+    /// It starts runs with this bill.
+    pub bill: Option<Bill>,
+    /// It refuses to start with this.
+    pub start_refuses: Option<Fault>,
     /// What a watch shows; it then stays open.
     pub views: Vec<RunView>,
     pub runs: Vec<RunView>,
     pub files: BTreeMap<(String, String), Vec<u8>>,
+    pub plans: Vec<PlanRequest>,
     pub starts: Vec<StartRequest>,
     pub acts: Vec<ActRequest>,
     pub applied: Vec<ApplyRequest>,
@@ -168,8 +174,9 @@ impl Operator for Api {
         })
     }
 
-    async fn plan(&self, _: Request<PlanRequest>) -> Reply<PlanReply> {
+    async fn plan(&self, request: Request<PlanRequest>) -> Reply<PlanReply> {
         self.with(|script| {
+            script.plans.push(request.into_inner());
             let plan =
                 script.plan.as_ref().ok_or_else(|| to_status(&Fault::new("BTN-0110", "there is no group x.", "")))?;
             Ok(PlanReply { document: json(plan) })
@@ -183,7 +190,10 @@ impl Operator for Api {
                 script.starts_unanswered -= 1;
                 return Err(Status::unavailable("no quorum"));
             }
-            Ok(StartReply { run: "pom-17".into(), ..StartReply::default() })
+            if let Some(fault) = &script.start_refuses {
+                return Err(to_status(fault));
+            }
+            Ok(StartReply { run: "pom-17".into(), bill: script.bill.as_ref().map(json).unwrap_or_default() })
         })
     }
 

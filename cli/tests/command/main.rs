@@ -6,6 +6,7 @@ mod documents;
 
 mod help;
 mod pictures;
+mod losing;
 mod offline;
 mod asking;
 mod starting;

@@ -96,7 +96,7 @@ fn an_idle_primary_is_told_from_a_target_that_lags() {
     let blind = bill(vec![row("a", "SQL1", true, 950, "07")], vec![blind]);
     assert!(blind.databases[0].cautions[0].contains("could not be compared"), "{:?}", blind.databases[0].cautions);
     assert!(
-        blind.verdict().starts_with("a: no commit that was seen, but what happened in the 14 s"),
+        blind.verdict().starts_with("a: no commit that was seen, but whatever happened in the 14 s"),
         "{}",
         blind.verdict()
     );
