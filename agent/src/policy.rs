@@ -33,6 +33,8 @@ pub struct PolicyFile {
     pub users: Vec<String>,
     /// Names of secrets.
     pub secrets: Vec<String>,
+    /// PowerShell cmdlets, beside the shell itself among `programs`.
+    pub cmdlets: Vec<String>,
 }
 
 /// A policy that was read.
@@ -45,6 +47,7 @@ pub struct Policy {
     databases: Vec<Pattern>,
     users: Vec<Pattern>,
     secrets: Vec<Pattern>,
+    cmdlets: Vec<Pattern>,
 }
 
 /// Why a policy file cannot be used.
@@ -90,6 +93,7 @@ impl Policy {
             databases: list("databases", &file.databases)?,
             users: list("users", &file.users)?,
             secrets: list("secrets", &file.secrets)?,
+            cmdlets: list("cmdlets", &file.cmdlets)?,
         })
     }
 
@@ -103,6 +107,7 @@ impl Policy {
             Need::Database { host, port, database } => self.check_database(host, *port, database),
             Need::User(user) => self.check_user(user),
             Need::Secret(name) => self.check_secret(name),
+            Need::Cmdlet(name) => self.check_cmdlet(name),
         })
     }
 
@@ -164,6 +169,9 @@ impl Policy {
     }
     pub fn check_secret(&self, name: &str) -> Result<(), Fault> {
         self.name("BTN-0406", "secret", "secrets", &self.secrets, name)
+    }
+    pub fn check_cmdlet(&self, name: &str) -> Result<(), Fault> {
+        self.name("BTN-0407", "cmdlet", "cmdlets", &self.cmdlets, name)
     }
 
     fn name(&self, code: &str, what: &str, key: &str, patterns: &[Pattern], value: &str) -> Result<(), Fault> {
@@ -246,11 +254,15 @@ mod tests {
             policy.check_database("127.0.0.1", 5432, "fdb"),
             policy.check_user("postgres"),
             policy.check_secret("fdb"),
+            policy.check_cmdlet("Get-CsService"),
         ]
         .into_iter()
         .map(|refused| refused.expect_err("nothing is allowed").code)
         .collect();
-        assert_eq!(codes, ["BTN-0401", "BTN-0402", "BTN-0403", "BTN-0403", "BTN-0404", "BTN-0405", "BTN-0406"]);
+        assert_eq!(
+            codes,
+            ["BTN-0401", "BTN-0402", "BTN-0403", "BTN-0403", "BTN-0404", "BTN-0405", "BTN-0406", "BTN-0407"]
+        );
     }
 
     #[test]

@@ -4,6 +4,8 @@ use baton_model::outcome::Fault;
 
 use super::Perform;
 
+mod chain;
+
 fn absent(name: &str) -> Result<Box<dyn Perform>, Fault> {
     Err(Fault::new("BTN-0498", format!("{name} is not built into this agent"), "Use a newer agent."))
 }

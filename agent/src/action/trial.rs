@@ -68,7 +68,7 @@ impl Trial {
     }
 
     pub fn context_with_notes(&self, step: &str, timeout: Duration) -> (Context, mpsc::Receiver<Note>) {
-        let policy = "services=['*']\npaths=['/**']\nprograms=['/**']\nusers=['*']\nsecrets=['*']";
+        let policy = "services=['*']\npaths=['/**']\nprograms=['/**']\nusers=['*']\nsecrets=['*']\ncmdlets=['*']\ndatabases=['*']";
         let run_directory = self.path("run");
         let task = run_directory.join(step.replace('/', "_"));
         std::fs::create_dir_all(&task).expect("made");

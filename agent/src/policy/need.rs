@@ -32,6 +32,8 @@ pub enum Need {
     },
     User(String),
     Secret(String),
+    /// Of PowerShell.
+    Cmdlet(String),
 }
 
 /// All of them, in the order of the parameters.
@@ -97,7 +99,11 @@ pub fn needs(action: &Action) -> Vec<Need> {
         Action::SlonyOrigin(p) => list.servers(&[Some(&p.server)], &p.databases),
         Action::SlonyVerify(p) => list.servers(&[Some(&p.origin), p.subscriber.as_ref()], &p.databases),
         Action::SlonyLostRows(p) => list.servers(&[Some(&p.server)], &p.databases),
-        Action::ExecPowershell(p) => list.program(std::slice::from_ref(&p.shell)),
+        Action::ExecPowershell(p) => {
+            list.program(std::slice::from_ref(&p.shell));
+            let cmdlets = std::iter::once(&p.run).chain(&p.get);
+            list.0.extend(cmdlets.map(|cmdlet| Need::Cmdlet(cmdlet.cmdlet.clone())));
+        }
         Action::MssqlAgSynchronized(p) => list.group(&p.connection, &p.replicas),
         Action::MssqlAgRole(p) => list.group(&p.connection, &p.replicas),
         Action::MssqlAgSample(p) => list.group(&p.connection, &p.replicas),
