@@ -14,6 +14,7 @@ use baton_model::{
 use baton_planner::{Request, Situation, consequence, plan};
 use serde_json::json;
 
+mod losing;
 mod rules;
 
 const GROUP: &str = "group: pom
