@@ -82,6 +82,7 @@ pub enum Command {
     Abort(word::Abort),
     Confirm(word::Confirm),
     Approve(word::Approve),
+    Override(word::Override),
     Lost(Lost),
     Output(TaskOutput),
     LostRows(LostRows),

@@ -111,6 +111,7 @@ pub async fn perform(session: &Session, command: Command) -> Result<Exit, Failur
         Command::Abort(command) => command.perform(session).await,
         Command::Confirm(command) => command.perform(session).await,
         Command::Approve(command) => command.perform(session).await,
+        Command::Override(command) => command.perform(session).await,
         Command::Lost(command) => command.perform(session).await,
         Command::Output(command) => command.perform(session).await,
         Command::LostRows(command) => command.perform(session).await,

@@ -82,7 +82,14 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
             Ok((node.name.clone(), node.address.parse::<Address>().map_err(|error| anyhow::anyhow!("{error}"))?))
         })
         .collect::<Result<BTreeMap<_, _>>>()?;
-    let reachability = Reachability::new(log.clone(), sessions.clone(), name.clone(), &addresses, &world.connector);
+    let reachability = Reachability::new(
+        log.clone(),
+        sessions.clone(),
+        name.clone(),
+        world.clock.clone(),
+        &addresses,
+        &world.connector,
+    );
     let dispatcher = Dispatcher::new(
         log.clone(),
         proposer.clone(),
@@ -117,7 +124,7 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     let server = accept
         .server()
         .add_service(log.raft_service(authorize))
-        .add_service(CoordinatorsServer::new(PeerApi { sessions: sessions.clone() }))
+        .add_service(CoordinatorsServer::new(PeerApi { sessions: sessions.clone(), clock: world.clock.clone() }))
         .add_service(AgentSessionsServer::new(agents).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(
             OperatorServer::new(operators)

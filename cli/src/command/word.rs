@@ -1,4 +1,4 @@
-//! An operator's word on a run: resume, retry, skip, abort, confirm, approve.
+//! An operator's word on a run: resume, retry, skip, abort, confirm, approve, override.
 //!
 //! One file, because they differ in the verb alone; what a word may do is the coordinators' matter.
 
@@ -90,6 +90,21 @@ pub struct Approve {
     on: OnStep,
 }
 
+/// Override a guard of a run that has begun: for this run, on the record
+#[derive(Debug, Args)]
+pub struct Override {
+    #[command(flatten)]
+    on: OnRun,
+    /// As in window: what waits for a maintenance window begins now
+    guard: String,
+}
+
+impl Override {
+    pub async fn perform(&self, session: &Session) -> Result<Exit, Failure> {
+        self.on.say_more(session, ActRequest { guard: self.guard.clone(), ..self.on.request("override") }).await
+    }
+}
+
 impl Resume {
     pub async fn perform(&self, session: &Session) -> Result<Exit, Failure> {
         self.on.say(session, "resume", "", "").await
@@ -140,16 +155,22 @@ impl OnStep {
 
 impl OnRun {
     async fn say(&self, session: &Session, verb: &str, step: &str, host: &str) -> Result<Exit, Failure> {
-        let mut client = session.client()?;
-        let request = ActRequest {
-            request_id: client.request_id(),
+        let request = ActRequest { step: step.to_owned(), host: host.to_owned(), ..self.request(verb) };
+        self.say_more(session, request).await
+    }
+
+    fn request(&self, verb: &str) -> ActRequest {
+        ActRequest {
             run: self.run.to_string(),
             verb: verb.to_owned(),
-            step: step.to_owned(),
-            host: host.to_owned(),
             reason: self.reason.clone(),
             ..ActRequest::default()
-        };
+        }
+    }
+
+    async fn say_more(&self, session: &Session, request: ActRequest) -> Result<Exit, Failure> {
+        let mut client = session.client()?;
+        let request = ActRequest { request_id: client.request_id(), ..request };
         let view: RunView = client.act(request).await?;
         if self.watch {
             return watch::follow(session, &mut client, &self.run).await;

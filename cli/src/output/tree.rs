@@ -148,8 +148,11 @@ pub(super) fn task_sign(word: TaskWord) -> Sign {
 /// What the step's line is: sign, number, name, and the time it took.
 pub(super) fn step_line(step: &StepView, now: Moment, id_width: usize, note: &str, look: &Look) -> Line {
     // A tenth of a second a turn; a run that is over has nothing that turns.
-    let (sign_paint, sign) = look.sign(step_sign(step.state), now.0 / 100);
+    let waits = !step.waits_for.is_empty();
+    let word = if waits { Sign::Waiting } else { step_sign(step.state) };
+    let (sign_paint, sign) = look.sign(word, now.0 / 100);
     let name_paint = match step.state {
+        StepWord::Pending if waits => Paint::Bold,
         StepWord::Pending | StepWord::Skipped => Paint::Dim,
         StepWord::Running | StepWord::Waiting => Paint::Bold,
         StepWord::Failed | StepWord::Unknown => sign_paint,
@@ -160,7 +163,7 @@ pub(super) fn step_line(step: &StepView, now: Moment, id_width: usize, note: &st
         .with(Paint::Dim, format!(" {:<id_width$}  ", step.id.0))
         .with(name_paint, &step.name);
     if !note.is_empty() {
-        line = line.with(Paint::Dim, format!("  {note}"));
+        line = line.with(if waits { Paint::Warn } else { Paint::Dim }, format!("  {note}"));
     }
     match step.began {
         Some(began) => {

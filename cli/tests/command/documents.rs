@@ -54,6 +54,7 @@ pub fn step(id: &str, name: &str, state: StepWord, tasks: Vec<TaskView>) -> Step
         undo: id.ends_with("/undo"),
         state,
         note: String::new(),
+        waits_for: String::new(),
         question: None,
         began,
         ended,
@@ -144,6 +145,17 @@ pub fn running() -> RunView {
         "running",
         with_move(step("2", "Move the availability group", StepWord::Running, vec![moving, silent, ordered, fenced])),
     )
+}
+
+/// The second step waits for its maintenance window.
+pub fn awaiting() -> RunView {
+    let mut night = step("2", "Move the availability group", StepWord::Pending, vec![]);
+    night.tasks = vec![task("db2", "mssql.ag.failover", TaskWord::Pending, "")];
+    night.waits_for = "window maintenance, which opens 2026-11-22 01:00 UTC (02:00 Europe/Berlin)".into();
+    night.note = format!("waits for {}", night.waits_for);
+    let mut view = view("running", with_move(night));
+    view.summary.why = format!("step 2 waits for {}", view.steps[2].waits_for);
+    view
 }
 
 pub fn halted() -> RunView {
@@ -240,6 +252,7 @@ fn planned(id: &str, name: &str, work: Work) -> Step {
         keep: None,
         undo: Vec::new(),
         item: None,
+        window: None,
     }
 }
 

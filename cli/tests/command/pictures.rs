@@ -28,6 +28,7 @@ fn trees_of_runs() {
     insta::assert_snapshot!("tree_skipped", tree_of(&documents::skipped()));
     insta::assert_snapshot!("tree_transferred", tree_of(&documents::transferred()));
     insta::assert_snapshot!("tree_rolled_back", tree_of(&documents::rolled_back()));
+    insta::assert_snapshot!("tree_awaiting", tree_of(&documents::awaiting()));
     insta::assert_snapshot!("tree_crowded", tree_of(&documents::crowded()));
 }
 
@@ -89,6 +90,7 @@ fn changes_between_views_line_by_line() {
 #[test]
 fn runs_in_full_and_as_a_list() {
     insta::assert_snapshot!("show_halted", run::show(&documents::halted(), &look()));
+    insta::assert_snapshot!("show_awaiting", run::show(&documents::awaiting(), &look()));
     let runs = [documents::waiting(), documents::halted(), documents::rolled_back()].map(|view| view.summary);
     insta::assert_snapshot!("runs", run::list(&runs, &look()));
 }
@@ -164,6 +166,12 @@ pub fn group_view() -> GroupView {
 fn status_hosts_members_and_what_was_applied() {
     let group = group_view();
     let status = StatusView { cluster: cluster_view(), groups: vec![group.clone()] };
+    let waits = GroupView { open_run: Some(documents::awaiting().summary), limits: vec![], ..group.clone() };
+    let waiting = StatusView { cluster: cluster_view(), groups: vec![waits.clone()] };
+    insta::assert_snapshot!("status_awaiting", groups::status(&waiting, &look()));
+    assert!(
+        groups::group(&waits, &look()).contains("pom-17 (switchover) is running: step 2 waits for window maintenance")
+    );
     let nobody = ClusterView { leader: None, ..cluster_view() };
     insta::assert_snapshot!("status", groups::status(&status, &look()));
     insta::assert_snapshot!("status_empty", groups::status(&StatusView { cluster: nobody, groups: vec![] }, &look()));

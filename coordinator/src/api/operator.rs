@@ -318,13 +318,14 @@ impl Operator for OperatorApi {
             "skip" => Command::SkipTasks { run: run()?, target: target()? },
             "resume" => Command::ResumeRun { run: run()? },
             "abort" => Command::AbortRun { run: run()? },
+            "override" => Command::OverrideGuard { run: run()?, guard: request.guard.clone() },
             "confirm" | "approve" => self.confirmation(&run()?, &request.step, request.verb == "approve")?,
             "lost" => Command::DeclareLost { group: name(&request.group)?, member: name(&request.member)? },
             other => {
                 return Err(bad(
                     "BTN-0149",
                     format!("there is no verb {other:?}."),
-                    "Verbs: retry, skip, resume, abort, confirm, approve, lost.",
+                    "Verbs: retry, skip, resume, abort, confirm, approve, override, lost.",
                 ));
             }
         };
@@ -354,6 +355,7 @@ impl Operator for OperatorApi {
         self.caller(&request, Role::Viewer)?;
         let request = request.into_inner();
         self.fresh().await?;
+        let now = self.proposer.now();
         let json = match request.kind.as_str() {
             "run" => json(&self.run_view(&name(&request.name)?)?),
             "group" => {
@@ -361,12 +363,11 @@ impl Operator for OperatorApi {
                 // For the message that lists the groups there are.
                 self.with_group(&group_name, |_| Ok(()))?;
                 let survey = self.reachability.survey().await;
-                let view =
-                    self.log.with(|replica| {
-                        replica.state.groups.get(&group_name).map(|group| {
-                            views::group::view(&replica.state, &group_name, group, &survey, &self.sessions)
-                        })
-                    });
+                let view = self.log.with(|replica| {
+                    replica.state.groups.get(&group_name).map(|group| {
+                        views::group::view(&replica.state, &group_name, group, &survey, &self.sessions, now)
+                    })
+                });
                 match view {
                     Some(Ok(mut view)) => {
                         view.warnings.extend(self.sampler.warnings(&group_name, self.proposer.now()));
@@ -380,10 +381,14 @@ impl Operator for OperatorApi {
                 let survey = self.reachability.survey().await;
                 let groups = self.log.with(|replica| {
                     let state = &replica.state;
-                    let view = |(name, group)| views::group::view(state, name, group, &survey, &self.sessions);
+                    let view = |(name, group)| views::group::view(state, name, group, &survey, &self.sessions, now);
                     state.groups.iter().map(view).collect::<Result<Vec<_>, _>>()
                 });
-                let groups = groups.map_err(|fault| to_status(&fault))?;
+                let mut groups = groups.map_err(|fault| to_status(&fault))?;
+                let now = self.proposer.now();
+                for group in &mut groups {
+                    group.warnings.extend(self.sampler.warnings(&group.name, now));
+                }
                 json(&StatusView { cluster: views::cluster::view(&self.log), groups })
             }
             other => return Err(bad("BTN-0149", format!("there is no document {other:?}."), "run, group, status")),
@@ -395,6 +400,7 @@ impl Operator for OperatorApi {
         self.caller(&request, Role::Viewer)?;
         let request = request.into_inner();
         self.fresh().await?;
+        let now = self.proposer.now();
         let json = match request.kind.as_str() {
             "runs" => {
                 let group: Option<GroupName> =
@@ -404,7 +410,7 @@ impl Operator for OperatorApi {
                 }
                 let runs: Vec<_> = self.log.with(|replica| {
                     let of_group = |run: &&state::Run| group.as_ref().is_none_or(|group| run.id.group == *group);
-                    replica.state.runs.values().filter(of_group).map(views::run::summary).collect()
+                    replica.state.runs.values().filter(of_group).map(|run| views::run::summary(run, now)).collect()
                 });
                 json(&runs)
             }
@@ -574,13 +580,6 @@ impl OperatorApi {
     }
 }
 
-fn warnings(plan: &Plan, observations: &[ObservedTask]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for observed in observations {
-        let Some(fault) = observed.fault.as_ref().filter(|fault| fault.code != "BTN-0146") else { continue };
-        let step = plan.steps().find(|step| step.id == observed.step);
-        let name = step.map_or("", |step| step.name.as_str());
-        let what = match step.map(|step| step.unreachable) {
 /// An operator's word that this run may lose what the bill says. What was shown is what is accepted: a worse bill is refused.
 fn accepted(plan: &Plan, bill: &Bill, typed: &str, shown: &[u8]) -> Result<Acceptance, Status> {
     let Plan { group, runbook, .. } = plan;
@@ -606,6 +605,13 @@ fn accepted(plan: &Plan, bill: &Bill, typed: &str, shown: &[u8]) -> Result<Accep
     Ok(Acceptance { typed: typed.to_owned(), bill: bill.clone() })
 }
 
+fn warnings(plan: &Plan, observations: &[ObservedTask]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for observed in observations {
+        let Some(fault) = observed.fault.as_ref().filter(|fault| fault.code != "BTN-0146") else { continue };
+        let step = plan.steps().find(|step| step.id == observed.step);
+        let name = step.map_or("", |step| step.name.as_str());
+        let what = match step.map(|step| step.unreachable) {
             Some(baton_model::plan::Unreachable::Skip) if fault.code == "BTN-0140" => "would be skipped",
             _ => "would not succeed now",
         };

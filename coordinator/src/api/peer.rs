@@ -1,6 +1,8 @@
 //! What other coordinators ask beside the log.
 
-use baton_platform::identity::require_coordinator;
+use std::sync::Arc;
+
+use baton_platform::{clock::Clock, identity::require_coordinator};
 use baton_proto::v1::{ReachedReply, ReachedRequest, coordinators_server::Coordinators};
 use tonic::{Request, Response, Status};
 
@@ -8,6 +10,7 @@ use crate::sessions::Sessions;
 
 pub struct PeerApi {
     pub sessions: Sessions,
+    pub clock: Arc<dyn Clock>,
 }
 
 #[tonic::async_trait]
@@ -15,6 +18,6 @@ impl Coordinators for PeerApi {
     async fn reached(&self, request: Request<ReachedRequest>) -> Result<Response<ReachedReply>, Status> {
         require_coordinator(&request)?;
         let hosts = self.sessions.hosts().iter().map(ToString::to_string).collect();
-        Ok(Response::new(ReachedReply { hosts }))
+        Ok(Response::new(ReachedReply { hosts, now_unix_ms: self.clock.now_unix_ms() }))
     }
 }

@@ -31,7 +31,7 @@ use crate::{
     sessions::{Event, SessionId, Sessions},
 };
 
-use super::Reachability;
+use super::{Questions, Reachability};
 
 /// Longest time between two looks at what is due: covers what no event announces.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -45,6 +45,7 @@ pub struct Dispatcher {
     sessions: Sessions,
     events: mpsc::UnboundedReceiver<Event>,
     reachability: Reachability,
+    questions: Questions,
     unreachable_after: Span,
     /// What this reign has done; forgotten when it ends.
     reign: Option<ReignState>,
@@ -96,7 +97,8 @@ impl Dispatcher {
         unreachable_after: Span,
     ) -> Self {
         let proposals = Arc::new(Semaphore::new(PROPOSALS_MAX));
-        Self { log, proposer, sessions, events, reachability, unreachable_after, reign: None, proposals }
+        let questions = Questions::new(log.clone(), proposer.clone(), reachability.clone());
+        Self { log, proposer, sessions, events, reachability, questions, unreachable_after, reign: None, proposals }
     }
 
     /// Runs until `stop`.
@@ -220,6 +222,9 @@ impl Dispatcher {
         let wake = duties.wake;
         let raises = std::mem::take(&mut duties.raises);
         self.expire(&duties, finished);
+        for opening in std::mem::take(&mut duties.openings) {
+            self.questions.open_window(opening);
+        }
         // Orders before fences: what is still wanted on a host hears of its newer authority before what is older ends there.
         let absent = self.send(duties.orders, now);
         self.raise(&raises);

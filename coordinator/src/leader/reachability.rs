@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use baton_log::Log;
-use baton_model::ids::HostName;
-use baton_platform::{address::Address, tls::Connector};
+use baton_model::{ids::HostName, time::Moment};
+use baton_platform::{address::Address, clock::Clock, tls::Connector};
 use baton_proto::v1::{ReachedRequest, coordinators_client::CoordinatorsClient};
 use futures::future::join_all;
 use tonic::transport::Channel;
@@ -23,6 +24,7 @@ pub struct Reachability {
     log: Log<Replica>,
     sessions: Sessions,
     itself: String,
+    clock: Arc<dyn Clock>,
     peers: BTreeMap<String, Channel>,
 }
 
@@ -31,6 +33,8 @@ pub struct Reachability {
 pub struct Survey {
     /// Coordinator → the hosts it has a session with. Those that did not answer are not here.
     pub answers: BTreeMap<String, BTreeSet<HostName>>,
+    /// Coordinator → what its clock shows. Those that did not answer are not here.
+    pub clocks: BTreeMap<String, Moment>,
     /// Votes in the cluster.
     pub coordinators: usize,
 }
@@ -56,6 +60,7 @@ impl Reachability {
         log: Log<Replica>,
         sessions: Sessions,
         itself: String,
+        clock: Arc<dyn Clock>,
         peers: &BTreeMap<String, Address>,
         connector: &Connector,
     ) -> Self {
@@ -64,7 +69,7 @@ impl Reachability {
             .filter(|(name, _)| **name != itself)
             .map(|(name, address)| (name.clone(), connector.channel(address)))
             .collect();
-        Self { log, sessions, itself, peers }
+        Self { log, sessions, itself, clock, peers }
     }
 
     pub async fn survey(&self) -> Survey {
@@ -74,9 +79,9 @@ impl Reachability {
             request.set_timeout(PATIENCE);
             match tokio::time::timeout(PATIENCE, client.reached(request)).await {
                 Ok(Ok(reply)) => {
-                    let hosts =
-                        reply.into_inner().hosts.into_iter().filter_map(|host| HostName::new(host).ok()).collect();
-                    Some((name.clone(), hosts))
+                    let reply = reply.into_inner();
+                    let hosts = reply.hosts.into_iter().filter_map(|host| HostName::new(host).ok()).collect();
+                    Some((name.clone(), hosts, Moment(reply.now_unix_ms)))
                 }
                 Ok(Err(status)) => {
                     tracing::debug!(coordinator = name, %status, "did not say whom it reaches");
@@ -85,10 +90,16 @@ impl Reachability {
                 Err(_) => None,
             }
         });
-        let mut answers: BTreeMap<String, BTreeSet<HostName>> = join_all(asked).await.into_iter().flatten().collect();
+        let mut answers: BTreeMap<String, BTreeSet<HostName>> = BTreeMap::new();
+        let mut clocks = BTreeMap::new();
+        for (name, hosts, now) in join_all(asked).await.into_iter().flatten() {
+            clocks.insert(name.clone(), now);
+            answers.insert(name, hosts);
+        }
+        clocks.insert(self.itself.clone(), Moment(self.clock.now_unix_ms()));
         answers.insert(self.itself.clone(), self.sessions.hosts().into_iter().collect());
         let coordinators = self.log.status().members.values().filter(|member| member.voter).count();
-        Survey { answers, coordinators }
+        Survey { answers, clocks, coordinators }
     }
 }
 
@@ -100,7 +111,7 @@ mod tests {
         let host = |name: &&str| HostName::new(*name).expect("a host's name");
         let answers =
             answers.iter().map(|(name, hosts)| ((*name).to_owned(), hosts.iter().map(host).collect())).collect();
-        Survey { answers, coordinators }
+        Survey { answers, clocks: BTreeMap::new(), coordinators }
     }
 
     #[test]

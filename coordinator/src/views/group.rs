@@ -4,6 +4,7 @@ use baton_engine::state::{Group, Standing, State};
 use baton_model::{
     ids::{GroupName, MemberName},
     outcome::Fault,
+    time::Moment,
     view::{GroupView, HostView, MemberView, RunbookView},
 };
 
@@ -15,6 +16,7 @@ pub fn view(
     group: &Group,
     survey: &Survey,
     sessions: &Sessions,
+    now: Moment,
 ) -> Result<GroupView, Fault> {
     let definition = definitions::group_of(group)?;
     let host_view = |host: &baton_model::ids::HostName| HostView {
@@ -68,7 +70,7 @@ pub fn view(
         primary_since: group.primary_since,
         revision: group.revision,
         members,
-        open_run: state.open_run(name).map(run::summary),
+        open_run: state.open_run(name).map(|open| run::summary(open, now)),
         runbooks,
         limits,
         warnings: Vec::new(),

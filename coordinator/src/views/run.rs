@@ -11,10 +11,11 @@ use baton_model::{
 
 use crate::sessions::Sessions;
 
-pub fn summary(run: &Run) -> RunSummary {
+pub fn summary(run: &Run, now: Moment) -> RunSummary {
     let why = match &run.phase {
         Phase::Halted { why } | Phase::AbortHalted { why } => why.clone(),
         Phase::Aborted { note } => note.clone(),
+        Phase::Running => waits(run, now),
         _ => String::new(),
     };
     let wants_a_word = run.steps.values().any(|step| step.verdict == Verdict::Waiting);
@@ -40,6 +41,10 @@ pub fn view(run: &Run, sessions: &Sessions, now: Moment) -> RunView {
                 let mut shown = step_view(run, &step.id, &step.name, number, state, sessions);
                 shown.precheck = stage.precheck;
                 shown.question = question(step);
+                if let Some(window) = step.window.as_ref().filter(|_| awaits(run, state)) {
+                    shown.waits_for = window.wait(now);
+                    shown.note = format!("waits for {}", shown.waits_for);
+                }
                 steps.push(shown);
             }
         }
@@ -61,7 +66,7 @@ pub fn view(run: &Run, sessions: &Sessions, now: Moment) -> RunView {
     undo.sort_by_key(|step| (step.began.is_none(), step.began));
     steps.extend(undo);
     RunView {
-        summary: summary(run),
+        summary: summary(run, now),
         old: run.plan.old.clone(),
         new: run.plan.new.clone(),
         reason: run.plan.reason.clone(),
@@ -81,6 +86,21 @@ pub fn view(run: &Run, sessions: &Sessions, now: Moment) -> RunView {
     }
 }
 
+/// It waits for its window still, and not for nothing.
+fn awaits(run: &Run, state: &StepState) -> bool {
+    state.verdict == Verdict::AwaitsWindow && !run.phase.is_over() && !run.phase.is_abort()
+}
+
+/// What a running run waits for that nobody can hurry but by an override.
+fn waits(run: &Run, now: Moment) -> String {
+    let told: Vec<String> = run
+        .awaited_windows(&run.plan)
+        .into_iter()
+        .map(|(step, window)| format!("step {step} waits for {}", window.wait(now)))
+        .collect();
+    told.join("; ")
+}
+
 fn question(step: &Step) -> Option<String> {
     match &step.work {
         Work::Confirm { text } | Work::Approval { text } => Some(text.clone()),
@@ -92,7 +112,7 @@ fn step_view(run: &Run, id: &StepId, name: &str, stage: usize, state: &StepState
     let note = match &state.verdict {
         Verdict::Done { note, by } => by.as_ref().map_or(note.clone(), |by| format!("{note} by {}", by.who)),
         Verdict::Skipped { why } | Verdict::Failed { why } => why.clone(),
-        Verdict::Open | Verdict::Waiting => String::new(),
+        Verdict::Open | Verdict::Waiting | Verdict::AwaitsWindow => String::new(),
     };
     StepView {
         id: id.clone(),
@@ -102,6 +122,7 @@ fn step_view(run: &Run, id: &StepId, name: &str, stage: usize, state: &StepState
         undo: false,
         state: word_of_step(state),
         note,
+        waits_for: String::new(),
         question: None,
         began: state.began,
         ended: state.ended,
@@ -112,6 +133,7 @@ fn step_view(run: &Run, id: &StepId, name: &str, stage: usize, state: &StepState
 fn word_of_step(state: &StepState) -> StepWord {
     match &state.verdict {
         Verdict::Waiting => return StepWord::Waiting,
+        Verdict::AwaitsWindow => return StepWord::Pending,
         Verdict::Done { .. } => return StepWord::Done,
         Verdict::Skipped { .. } => return StepWord::Skipped,
         Verdict::Failed { .. } => return StepWord::Failed,

@@ -49,7 +49,7 @@ pub struct RunSummary {
     pub kind: Kind,
     /// running, halted, aborting, abort halted, succeeded, aborted, rolled back.
     pub phase: String,
-    /// Why it is halted, or how it ended.
+    /// Why it is halted, what it waits for, or how it ended.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
     pub started: Author,
@@ -103,6 +103,9 @@ pub struct StepView {
     /// Why it was skipped, who confirmed it, what the role did.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// What the step waits for that is no person: a maintenance window, and when it opens.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub waits_for: String,
     /// What a `confirm` or `approval` step asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,

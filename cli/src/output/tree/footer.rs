@@ -25,6 +25,9 @@ pub(in crate::output) fn lines(view: &RunView, now: Moment, look: &Look) -> Vec<
             lines.extend(halted(view, look));
         }
     }
+    if !view.summary.over {
+        lines.extend(windows(view, look));
+    }
     if !lines.is_empty() {
         lines.insert(0, Line::new(0));
     }
@@ -66,6 +69,22 @@ fn asked(view: &RunView, look: &Look) -> Vec<Line> {
             lines
         })
         .collect()
+}
+
+/// Steps that wait for a maintenance window. Nothing has to be typed; it can be opened by hand, on the record.
+fn windows(view: &RunView, look: &Look) -> Vec<Line> {
+    let waiting = view.steps.iter().filter(|step| !step.waits_for.is_empty());
+    let mut lines: Vec<Line> = waiting
+        .flat_map(|step| wrapped(&format!("step {} waits for {}", step.id, step.waits_for), Paint::Warn, look))
+        .collect();
+    if !lines.is_empty() {
+        let command = format!("baton override {} window --reason {}", view.summary.id, look.ellipsis());
+        lines.push(Line::new(2).with(Paint::Bold, command).with(Paint::Dim, "  begin now, outside the window"));
+        if !view.summary.waiting {
+            lines.push(abort(view, look));
+        }
+    }
+    lines
 }
 
 fn halted(view: &RunView, look: &Look) -> Vec<Line> {

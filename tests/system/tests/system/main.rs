@@ -8,4 +8,5 @@ mod misuse;
 mod moved_plans;
 mod secrets;
 mod stale_orders;
+mod windows;
 mod words;
