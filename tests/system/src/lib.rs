@@ -4,6 +4,7 @@
 pub mod calls;
 pub mod procedure;
 pub mod search;
+pub mod stand_in;
 pub mod world;
 
 pub use world::{PATIENCE, Said, World, eventually};
