@@ -183,6 +183,26 @@ fn what_nobody_saw_is_unknown_in_words() {
 }
 
 #[test]
+fn a_figure_in_another_form_is_no_figure() {
+    for (key, value) in [
+        ("end_of_log_lsn", json!("00000022:00000060:0001")),
+        ("end_of_log_lsn", json!(900)),
+        ("last_commit_time", json!("yesterday")),
+        ("last_commit_time", json!("")),
+    ] {
+        let bill =
+            bill(vec![with(row("a", "SQL1", true, 900, "07"), key, value)], vec![row("a", "SQL2", true, 800, "05")]);
+        let old = &bill.databases[0].old;
+        let gone =
+            if key == "end_of_log_lsn" { old.log == Figure::Unknown } else { old.last_commit == Figure::Unknown };
+        assert!(gone, "{old:?}");
+    }
+    let of_target = with(row("a", "SQL2", false, 700, "04"), "log_send_queue_kb", json!(-1));
+    let bill = bill(vec![row("a", "SQL1", true, 900, "07"), of_target], vec![row("a", "SQL2", true, 800, "05")]);
+    assert_eq!(bill.databases[0].unsent_kb, Figure::Unknown);
+}
+
+#[test]
 fn two_primaries_and_a_foreign_one_are_told() {
     let row = || vec![row("a", "SQL1", true, 900, "07")];
     let primary = said("SQL1", "PRIMARY", row(), ago(14));
