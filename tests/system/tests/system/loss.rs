@@ -85,23 +85,24 @@ fn what_the_primary_had_is_known_after_it_and_the_leader_are_dead_and_a_loss_is_
         || if primary.asked() >= asked + 5 { Ok(()) } else { Err(primary.asked().to_string()) },
     );
     assert!(applied() <= before + 2, "{} entries for nothing new", applied() - before);
-    let (view, _) = plan(&world);
+    let (view, confirmed) = plan(&world);
     assert_eq!((&view["digest"], &view["plan"]["group_revision"]), (&digest, &revision));
 
-    // Both are gone at once. A new leader has what the old one wrote.
+    // The primary is gone, and then the leader. A new one has what the old one wrote, up to the primary's last word.
     drop(primary);
+    eventually("status tells of the old sample", || {
+        let warnings = world.json(&["status", "shop"])["warnings"].to_string();
+        let told = warnings.contains("sample ag of db1 is ") && warnings.contains("db1 has no session");
+        if told { Ok(()) } else { Err(warnings) }
+    });
     let leader = world.cluster.leader().expect("a leader");
     world.cluster.kill_coordinator(leader);
     world.cluster.wait_for_leader(PATIENCE).expect("another leader");
-    eventually("status tells of the old sample", || {
-        let status = world.json(&["status", "shop"]);
-        let warnings = status["warnings"].to_string();
-        if warnings.contains("sample ag of db1 is ") { Ok(()) } else { Err(warnings) }
-    });
     let (_, bill) = plan(&world);
     let orders = &bill.databases[0];
     assert_eq!(orders.old.log.value().map(|lsn| lsn.0), Some(950), "{bill:?}");
     assert!(bill.verdict().starts_with("orders: at most 5 s of commits, plus what happened in the "), "{bill:?}");
+    assert!(orders.old.seen >= confirmed.databases[0].old.seen, "what was only confirmed is not forgotten: {bill:?}");
     let age = |seen: Option<baton_model::time::Moment>| bill.made.since(seen.expect("seen")).0;
     assert!(age(orders.old.seen) >= 3000 && age(orders.target.seen) < age(orders.old.seen), "{bill:?}");
     let table = world.baton(&["plan", "shop", "failover", "--to", "b"]);
