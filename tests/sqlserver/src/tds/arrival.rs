@@ -170,9 +170,10 @@ where
             Err(error) => error.into(),
         },
     };
-    let server = door.server.clone();
+    let (server, shutdown) = (door.server.clone(), door.shutdown.clone());
     door.tasks.spawn(async move {
-        if let Ok(LoggedIn::Welcome { spid, .. }) = asked.await {
+        let answer = shutdown.run_until_cancelled(asked).await;
+        if let Some(Ok(LoggedIn::Welcome { spid, .. })) = answer {
             debug!(spid, "nobody waited for this login");
             server.log_out(spid).await;
         }

@@ -348,7 +348,7 @@ where
                 biased;
                 () = self.cut.cancelled() => return self.kill().await,
                 () = self.door.shutdown.cancelled() => return self.kill().await,
-                packet = self.wire.packet(), if listens => {
+                packet = hear(&mut self.wire, listens) => {
                     let packet = packet?;
                     // What comes after it is for later: no client sends two.
                     listens = false;
@@ -437,6 +437,14 @@ where
             () = self.door.shutdown.cancelled() => Err(End::Broken),
         }
     }
+}
+
+/// A packet that comes while the engine works; without one to listen for, only the connection's end.
+async fn hear<S>(wire: &mut Wire<S>, listens: bool) -> Result<Packet, WireError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if listens { wire.packet().await } else { Err(wire.ended().await) }
 }
 
 /// What kind of request the engine works on.

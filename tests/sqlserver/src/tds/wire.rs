@@ -120,6 +120,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// Waits for the connection's end, and keeps what comes before it; not more than a little, because nobody has asked for
+    /// it yet.
+    pub async fn ended(&mut self) -> WireError {
+        const KEPT_BYTES_MAX: usize = 64 * 1024;
+        loop {
+            if self.plain.len() > KEPT_BYTES_MAX {
+                std::future::pending::<()>().await;
+            }
+            if let Err(error) = self.receive().await {
+                return error;
+            }
+        }
+    }
+
     async fn receive(&mut self) -> Result<(), WireError> {
         self.receive_raw().await?;
         self.understand()

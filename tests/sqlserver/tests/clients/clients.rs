@@ -44,6 +44,8 @@ pub struct Target {
     pub authority: Option<std::path::PathBuf>,
     /// Leaves the Python clients' own settings: they open a transaction at once. Otherwise every statement stands alone.
     pub defaults: bool,
+    /// How long the Python clients wait for an answer before they cancel it.
+    pub patience_s: Option<u32>,
 }
 
 impl Target {
@@ -56,6 +58,7 @@ impl Target {
             read_only: false,
             authority: None,
             defaults: false,
+            patience_s: None,
         }
     }
 
@@ -76,6 +79,11 @@ impl Target {
 
     pub fn defaults(mut self) -> Self {
         self.defaults = true;
+        self
+    }
+
+    pub fn patience_s(mut self, seconds: u32) -> Self {
+        self.patience_s = Some(seconds);
         self
     }
 }
@@ -236,7 +244,7 @@ async fn through_python(
         "cafile": target.authority,
         "read_only": target.read_only,
         "defaults": target.defaults,
-        "timeout": null,
+        "timeout": target.patience_s,
         "statements": statements,
     });
     let out = python(name, target, &ask).await;

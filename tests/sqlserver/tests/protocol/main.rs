@@ -4,7 +4,12 @@
 
 #[path = "../clients/clients.rs"]
 mod clients;
+mod raw;
 mod toy;
 
 mod encryption;
 mod conversation;
+mod attention;
+mod endings;
+mod values;
+mod garbage;
