@@ -2,6 +2,7 @@
 //!
 //! Apart so that the protocol knows no T-SQL and the engine no bytes.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +61,7 @@ pub struct Parameter {
 }
 
 /// A value in a row or a parameter.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     Null,
     Bit(bool),
@@ -79,7 +80,7 @@ pub enum Value {
     Guid([u8; 16]),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Type {
     Bit,
     TinyInt,
@@ -107,7 +108,7 @@ pub enum Type {
     UniqueIdentifier,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     pub name: String,
     pub kind: Type,

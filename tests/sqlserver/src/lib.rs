@@ -4,4 +4,6 @@
 //! answer a statement that it does not understand with an empty success.
 
 pub mod answer;
+pub mod world;
+pub mod sql;
 pub mod tds;
