@@ -207,3 +207,6 @@ impl Outbox {
         self.next_id = self.next_id.wrapping_add(1);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ pub fn skip_headers(cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
 pub fn batch(body: &[u8]) -> Result<String, Malformed> {
     let mut cursor = Cursor::new("batch", body);
     skip_headers(&mut cursor)?;
-    if cursor.rest().len() % 2 != 0 {
+    if !cursor.rest().len().is_multiple_of(2) {
         return Err(cursor.malformed());
     }
     Ok(utf16(cursor.rest()))

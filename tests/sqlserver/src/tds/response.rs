@@ -175,3 +175,6 @@ impl<'a> Response<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
