@@ -1,10 +1,42 @@
-//! SQL Server's actions. Being built.
+//! SQL Server's actions: availability groups, backups, log shipping. One file for each thing that is done.
+//!
+//! Every action on a group reads what every replica says of itself, decides, sends at most one kind of statement, and counts it
+//! as done when the replicas say so. A statement's return is never success, and its error never failure, before they were asked.
 
 use baton_model::outcome::Fault;
 
 use super::Perform;
 
 mod chain;
+mod decide;
+mod failover;
+mod force_failover;
+mod look;
+mod membership;
+mod movement;
+mod pursuit;
+mod role;
+mod sample;
+mod send;
+mod set_mode;
+mod state;
+mod synchronized;
+
+/// Follows a change of role that is under way already; it is never sent from here.
+fn watching<'a>(
+    group: &'a str,
+    now: &state::GroupState,
+    words: &'static str,
+    verdict: fn(&state::GroupState) -> Result<decide::Way, Fault>,
+) -> pursuit::Pursuit<'a> {
+    let own = decide::own(now).ok();
+    let start = decide::Start {
+        target: own.map(|replica| replica.name.clone()).unwrap_or_default(),
+        from: None,
+        cluster: own.map_or(state::Cluster::Wsfc, |replica| replica.cluster),
+    };
+    pursuit::Pursuit { group, start, words, verdict }
+}
 
 fn absent(name: &str) -> Result<Box<dyn Perform>, Fault> {
     Err(Fault::new("BTN-0498", format!("{name} is not built into this agent"), "Use a newer agent."))
@@ -16,38 +48,38 @@ pub mod bind {
 
     use super::{super::Perform, absent};
 
-    pub fn ag_synchronized(_params: &AgSynchronized) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.synchronized")
+    pub fn ag_synchronized(params: &AgSynchronized) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_role(_params: &AgRole) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.role")
+    pub fn ag_role(params: &AgRole) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_sample(_params: &AgSample) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.sample")
+    pub fn ag_sample(params: &AgSample) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_failover(_params: &AgFailover) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.failover")
+    pub fn ag_failover(params: &AgFailover) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_force_failover(_params: &AgForceFailover) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.force_failover")
+    pub fn ag_force_failover(params: &AgForceFailover) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_resume(_params: &AgResume) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.resume")
+    pub fn ag_resume(params: &AgResume) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_suspend(_params: &AgSuspend) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.suspend")
+    pub fn ag_suspend(params: &AgSuspend) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_set_mode(_params: &AgSetMode) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.set_mode")
+    pub fn ag_set_mode(params: &AgSetMode) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_add(_params: &AgAdd) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.add")
+    pub fn ag_add(params: &AgAdd) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_join(_params: &AgJoin) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.join")
+    pub fn ag_join(params: &AgJoin) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn ag_leave(_params: &AgLeave) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.ag.leave")
+    pub fn ag_leave(params: &AgLeave) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
     pub fn backup(_params: &Backup) -> Result<Box<dyn Perform>, Fault> {
         absent("mssql.backup")

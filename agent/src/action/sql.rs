@@ -3,7 +3,7 @@
 //! Apart from the Slony actions, which know what they do; these know only what the runbook's author wrote. A value never becomes
 //! part of a statement's text, and one `sql.exec` is one transaction: all of its statements, or none.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use baton_model::{
@@ -141,11 +141,15 @@ async fn truth(session: &mut Server, statement: &Statement) -> Result<bool, Faul
 /// Whether the expectation holds over these rows; true without one.
 fn holds(expect: Option<&str>, rows: &[Value]) -> Result<bool, Fault> {
     let Some(expect) = expect else { return Ok(true) };
+    holds_over(expect, &[("rows".to_owned(), Value::Array(rows.to_vec()))].into_iter().collect())
+}
+
+/// Whether an expression is true over these names.
+pub(super) fn holds_over(expect: &str, scope: &BTreeMap<String, Value>) -> Result<bool, Fault> {
     let wrong =
         |why: String| Fault::new("BTN-0722", format!("expect {expect:?}: {why}"), "Correct the step's `expect`.");
     let expression = baton_model::expression::Expression::parse(expect).map_err(|error| wrong(error.to_string()))?;
-    let scope = [("rows".to_owned(), Value::Array(rows.to_vec()))].into_iter().collect();
-    match expression.evaluate(&scope).map_err(|error| wrong(error.to_string()))? {
+    match expression.evaluate(scope).map_err(|error| wrong(error.to_string()))? {
         Value::Bool(answer) => Ok(answer),
         other => Err(wrong(format!("is {other} and not true or false"))),
     }
