@@ -113,6 +113,7 @@ fn holds(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
             "maximum" => value.as_f64() <= rule.as_f64() || !value.is_number(),
             "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= rule.as_u64().unwrap_or(0)),
             "minProperties" => value.as_object().is_none_or(|items| items.len() as u64 >= rule.as_u64().unwrap_or(0)),
+            "maxProperties" => value.as_object().is_none_or(|items| items.len() as u64 <= rule.as_u64().unwrap_or(0)),
             "pattern" => value.as_str().is_none_or(|text| matches_pattern(rule.as_str().unwrap_or(""), text)),
             "items" => value.as_array().into_iter().flatten().all(|item| holds(root, rule, item).is_ok()),
             "if" => holds(root, &fields[if holds(root, rule, value).is_ok() { "then" } else { "else" }], value).is_ok(),
