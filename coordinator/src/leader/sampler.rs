@@ -229,7 +229,7 @@ impl Sampler {
             let key = (group.clone(), question.sample.clone(), question.host.clone());
             let seen = self.lock().asked.get(&key).and_then(|asked| asked.latest.as_ref()).map(|latest| latest.seen);
             let fresh = seen.is_some_and(|seen| now.since(seen) < FRESH);
-            (!fresh).then(|| async move { self.ask(key, &question, REFRESH_PATIENCE).await })
+            (!fresh).then_some(async move { self.ask(key, &question, REFRESH_PATIENCE).await })
         });
         let _ = tokio::time::timeout(REFRESH_PATIENCE + Duration::from_secs(2), join_all(asked)).await;
     }
