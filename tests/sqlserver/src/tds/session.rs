@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, error};
@@ -100,7 +100,7 @@ struct Session<S> {
     transactions: u64,
     /// What the engine still does for a session whose connection is over.
     unfinished: Option<JoinHandle<()>>,
-    _seat: tokio::sync::OwnedSemaphorePermit,
+    seat: OwnedSemaphorePermit,
 }
 
 impl<S> Session<S>
@@ -125,7 +125,7 @@ where
             transaction: 0,
             transactions: 0,
             unfinished: None,
-            _seat: arrived.seat,
+            seat: arrived.seat,
         }
     }
 
@@ -137,7 +137,7 @@ where
             }
         };
         debug!(spid = self.spid, %end, "session ends");
-        let Self { door, wire, spid, unfinished, .. } = self;
+        let Self { door, wire, spid, unfinished, seat, .. } = self;
         let farewell = async {
             match end {
                 // Gone without a word.
@@ -153,6 +153,7 @@ where
                 error!(spid, %panic, "the engine failed");
             }
             door.server.log_out(spid).await;
+            drop(seat);
         };
         tokio::join!(farewell, ending);
     }

@@ -341,7 +341,7 @@ where
             let borrowed: Vec<&dyn ToSql> = owned.iter().map(AsRef::as_ref).collect();
             client.query(sql.as_str(), &borrowed).await?
         }
-        Statement::Procedure(..) => unimplemented!("procedures by name go through Python"),
+        Statement::Procedure(..) => panic!("procedures by name go through Python"),
     };
     let mut answer = Answer::default();
     while let Some(item) = stream.try_next().await? {

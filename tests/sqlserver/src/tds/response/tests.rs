@@ -161,12 +161,8 @@ fn a_procedure_ends_with_status_outputs_and_its_own_end() {
     ];
     assert_eq!(tokens(true, answers), expected);
     let failed = vec![said(1205, 13), ended(None, true)];
-    let expected = [
-        Seen::Error(1205),
-        Seen::DoneInProcedure(MORE | FAILED, 0),
-        Seen::Status(0),
-        Seen::DoneProcedure(FAILED),
-    ];
+    let expected =
+        [Seen::Error(1205), Seen::DoneInProcedure(MORE | FAILED, 0), Seen::Status(0), Seen::DoneProcedure(FAILED)];
     assert_eq!(tokens(true, failed), expected);
 }
 
@@ -179,7 +175,8 @@ fn after_an_attention_only_messages_and_its_acknowledgement_follow() {
         response.put(&mut out, answer).unwrap();
     }
     response.cancel();
-    let late = [row(Value::Int(2)), said(3204, 16), Answer::Database("db1".into()), ended(Some(2), true), Answer::Returned(1)];
+    let late =
+        [row(Value::Int(2)), said(3204, 16), Answer::Database("db1".into()), ended(Some(2), true), Answer::Returned(1)];
     for answer in late {
         response.put(&mut out, answer).unwrap();
     }
