@@ -229,7 +229,12 @@ impl Agent {
                 self.tally.send_modify(|tally| tally.forgotten += 1);
                 None
             }
-            Down::Raise(_) | Down::Welcome(_) | Down::HeartbeatReply(_) | Down::Observe(_) | Down::ReadFile(_) => None,
+            Down::Raise(_)
+            | Down::Welcome(_)
+            | Down::HeartbeatReply(_)
+            | Down::Observe(_)
+            | Down::Sample(_)
+            | Down::ReadFile(_) => None,
         })
     }
 }

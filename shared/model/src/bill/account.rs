@@ -191,7 +191,9 @@ impl Account<'_> {
         match (at(old), at(target), old.last_commit.seen()) {
             (Some(theirs), Some(ours), Some(seen)) => {
                 let commits = Span(u64::try_from(theirs.saturating_sub(ours)).unwrap_or(0));
-                if commits == Span(0) {
+                // What it has received and not hardened yet is still its own.
+                let received = own.and_then(|row| row.end_of_log);
+                if commits == Span(0) && old.log.value().is_none_or(|end| received.is_none_or(|got| got < *end)) {
                     cautions.push(match (old.log.value(), target.log.value()) {
                         (Some(_), Some(_)) => {
                             "no commit is missing, but the primary's log went on beyond what the target has".to_owned()

@@ -92,6 +92,10 @@ fn an_idle_primary_is_told_from_a_target_that_lags() {
     let ahead = bill(vec![row("a", "SQL1", true, 950, "07")], vec![row("a", "SQL2", true, 900, "07")]);
     assert_eq!(ahead.databases[0].loss, Loss::AtMost { commits: Span(0), since: Span(14_000) });
     assert!(ahead.databases[0].cautions[0].contains("went on beyond"), "{:?}", ahead.databases[0].cautions);
+    // Received, and not hardened yet: nothing to warn of.
+    let received = with(row("a", "SQL2", true, 900, "07"), "end_of_log_lsn", json!("950"));
+    let received = bill(vec![row("a", "SQL1", true, 950, "07")], vec![received]);
+    assert_eq!(received.databases[0].cautions, Vec::<String>::new());
     let blind = with(row("a", "SQL2", true, 0, "07"), "last_hardened_lsn", Value::Null);
     let blind = bill(vec![row("a", "SQL1", true, 950, "07")], vec![blind]);
     assert!(blind.databases[0].cautions[0].contains("could not be compared"), "{:?}", blind.databases[0].cautions);
