@@ -3,4 +3,5 @@
 pub mod agent;
 pub mod operator;
 pub mod peer;
+pub mod sighting;
 pub mod refusal;

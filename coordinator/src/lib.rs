@@ -7,6 +7,7 @@ pub mod config;
 pub mod replica;
 pub mod proposer;
 pub mod definitions;
+pub mod probes;
 pub mod sessions;
 pub mod leader;
 pub mod views;

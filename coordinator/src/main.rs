@@ -66,6 +66,7 @@ fn run(arguments: Arguments) -> Result<()> {
         let listener = TcpListen::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
         let world = World {
             clock: Arc::new(SystemClock::new()),
+            dial: Arc::new(TcpDial),
             connector: Connector::new(Arc::new(TcpDial), tls.clone(), ConnectOptions::default()),
             storage: node::storage(&config.data)?,
             listener,

@@ -8,6 +8,7 @@ use baton_model::time::Span;
 use baton_platform::{
     address::Address,
     clock::Clock,
+    dial::Dial,
     identity::{Identity, require_coordinator},
     listen::Listen,
     tls::{AcceptOptions, Connector, Incoming, ReloadableTls},
@@ -22,6 +23,7 @@ use crate::{
     api::{agent::AgentApi, operator::OperatorApi, peer::PeerApi},
     config::Config,
     leader::{Dispatcher, Reachability, Sampler},
+    probes::Probes,
     proposer::Proposer,
     replica::Replica,
     sessions::Sessions,
@@ -39,6 +41,8 @@ pub struct World<L: Listen> {
     pub clock: Arc<dyn Clock>,
     pub tls: Arc<ReloadableTls>,
     pub connector: Connector,
+    /// For what a runbook has the coordinators try.
+    pub dial: Arc<dyn Dial>,
     pub listener: L,
     pub storage: Storage,
 }
@@ -82,11 +86,13 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
             Ok((node.name.clone(), node.address.parse::<Address>().map_err(|error| anyhow::anyhow!("{error}"))?))
         })
         .collect::<Result<BTreeMap<_, _>>>()?;
+    let probes = Probes::new(world.dial.clone());
     let reachability = Reachability::new(
         log.clone(),
         sessions.clone(),
         name.clone(),
         world.clock.clone(),
+        probes.clone(),
         &addresses,
         &world.connector,
     );
@@ -124,7 +130,11 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     let server = accept
         .server()
         .add_service(log.raft_service(authorize))
-        .add_service(CoordinatorsServer::new(PeerApi { sessions: sessions.clone(), clock: world.clock.clone() }))
+        .add_service(CoordinatorsServer::new(PeerApi {
+            sessions: sessions.clone(),
+            clock: world.clock.clone(),
+            probes,
+        }))
         .add_service(AgentSessionsServer::new(agents).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(
             OperatorServer::new(operators)

@@ -133,6 +133,15 @@ fn step_lines(view: &PlanView, step: &Step, together: bool, id_width: usize, loo
         Work::Rejoin { member } => {
             lines.push(Line::new(indent).with(Paint::Plain, format!("{member} counts as a good standby again")));
         }
+        Work::ProveUnreachable { endpoints, from, guard } => {
+            let guard = guard.as_ref().map_or(String::new(), |guard| format!(" (guard: {guard})"));
+            let words = format!(
+                "at least {} must find that nothing answers at {}{guard}",
+                text::count(*from as usize, "coordinator"),
+                endpoints.join(", ")
+            );
+            lines.extend(paragraph(&words, indent, Paint::Plain, look));
+        }
         Work::Confirm { text } => {
             lines.extend(paragraph(&format!("a person confirms: {text}"), indent, Paint::Warn, look))
         }

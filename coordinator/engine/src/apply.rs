@@ -25,6 +25,7 @@ mod open_window;
 mod override_guard;
 mod raise_generation;
 mod record_sample;
+mod report_sightings;
 mod report_task;
 mod resume_run;
 mod retry_tasks;
@@ -95,6 +96,10 @@ fn dispatch(state: &mut State, context: &Context<'_>, command: &Command) -> Resu
         Command::ConfirmStep { run, step } => confirm_step::confirm(state, context, run, step),
         Command::OpenWindow { run, stage, clocks, coordinators } => {
             open_window::open(state, context, run, *stage, clocks, *coordinators)
+        }
+        Command::ReportSightings { run, step, index, sightings, coordinators } => {
+            let said = report_sightings::Said { index: *index, sightings, coordinators: *coordinators };
+            report_sightings::report(state, context, run, step, &said)
         }
         Command::OverrideGuard { run, guard } => override_guard::override_guard(state, context, run, guard),
         Command::RetryTasks { run, target } => retry_tasks::retry(state, context, run, target),

@@ -13,6 +13,8 @@ use baton_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::sighting::Sighting;
+
 /// One entry of the log, as its proposer wrote it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
@@ -124,6 +126,15 @@ pub enum Command {
         stage: usize,
         /// What each coordinator that answered said the time was.
         clocks: BTreeMap<String, Moment>,
+        /// Votes in the cluster.
+        coordinators: u32,
+    },
+    /// What the coordinators saw that were asked to connect, on account of the entry at `index`.
+    ReportSightings {
+        run: RunId,
+        step: StepId,
+        index: u64,
+        sightings: Vec<Sighting>,
         /// Votes in the cluster.
         coordinators: u32,
     },

@@ -1,13 +1,13 @@
 //! What the state asks to be done now. Pure: a new leader computes the same answer from the same state.
 
 use baton_model::{
-    ids::{HostName, RunId, TaskId},
-    plan::Unreachable,
+    ids::{HostName, RunId, StepId, TaskId},
+    plan::{Unreachable, Work},
     time::{Moment, Span},
 };
 use serde_json::Value;
 
-use crate::state::{Phase, Run, State, TaskState, TaskStatus};
+use crate::state::{Phase, Run, State, TaskState, TaskStatus, run::Verdict};
 
 /// Beyond a task's own timeout, which its agent enforces, before the coordinator gives up hearing of it.
 pub const GRACE: Span = Span::from_secs(30);
@@ -34,6 +34,8 @@ pub struct Duties {
     pub expired: Vec<TaskId>,
     /// Stages whose windows are open: when most coordinators' clocks agree, propose `OpenWindow`.
     pub openings: Vec<DueOpening>,
+    /// What the coordinators are to try to connect to: propose `ReportSightings`.
+    pub probes: Vec<DueProbe>,
     /// The next moment at which the answer changes without a new entry.
     pub wake: Option<Moment>,
 }
@@ -62,6 +64,17 @@ pub struct DueRaise {
 pub struct DueOpening {
     pub run: RunId,
     pub stage: usize,
+}
+
+/// A step that the coordinators themselves carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueProbe {
+    pub run: RunId,
+    pub step: StepId,
+    pub index: u64,
+    pub endpoints: Vec<String>,
+    /// Of each connection.
+    pub timeout: Span,
 }
 
 /// Derives the duties from committed state alone.
@@ -94,6 +107,9 @@ fn due_of(run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Option<u64>, dutie
         if let Some(next) = next.min() {
             wake(duties, next);
         }
+    }
+    if run.phase == Phase::Running {
+        duties.probes.extend(probes(run));
     }
     for (step, state) in &run.steps {
         let mut name: Option<TaskId> = None;
@@ -143,6 +159,17 @@ fn due_of(run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Option<u64>, dutie
             }
         }
     }
+}
+
+/// The current stage's steps that ask the coordinators.
+fn probes(run: &Run) -> impl Iterator<Item = DueProbe> + '_ {
+    let steps = run.plan.stages.get(run.stage).map_or(&[][..], |stage| &stage.steps).iter();
+    steps.filter_map(|step| {
+        let Work::ProveUnreachable { endpoints, .. } = &step.work else { return None };
+        let Verdict::Probing { index } = run.steps.get(&step.id)?.verdict else { return None };
+        let (run, step_id) = (run.id.clone(), step.id.clone());
+        Some(DueProbe { run, step: step_id, index, endpoints: endpoints.clone(), timeout: step.timeout })
+    })
 }
 
 /// Where the fence of an open run stands on one host: an order below it is stale. `None` where a halted run awaits what

@@ -10,4 +10,5 @@ pub mod command;
 pub mod due;
 pub mod invariant;
 pub mod progress;
+pub mod sighting;
 pub mod state;

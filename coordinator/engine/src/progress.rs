@@ -180,13 +180,20 @@ fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: 
             Work::Transfer { detach_old, because } => transfer(state, run, step, *detach_old, because.as_ref(), author),
             Work::Rejoin { member } => rejoin(state, run, member),
             Work::Detach { member, because } => detach(state, run, step, member, because, author),
+            Work::ProveUnreachable { guard, .. } => {
+                let overridden = guard.as_ref().and_then(|guard| Some((guard, run.overridden(guard)?)));
+                match overridden {
+                    Some((guard, why)) => Verdict::Skipped { why: format!("{guard} is overridden: {why}") },
+                    None => Verdict::Probing { index },
+                }
+            }
             Work::Confirm { .. } | Work::Approval { .. } => Verdict::Waiting,
         },
     };
     run.mark = index;
     let Some(current) = run.steps.get_mut(&step.id) else { return };
     current.began = Some(now);
-    if !matches!(verdict, Verdict::Open | Verdict::Waiting) {
+    if !matches!(verdict, Verdict::Open | Verdict::Waiting | Verdict::Probing { .. }) {
         current.ended = Some(now);
         for task in &mut current.tasks {
             if task.status == TaskStatus::Pending
@@ -487,6 +494,7 @@ fn finish(state: &mut State, run: &mut Run, step: &Step, now: Moment) -> bool {
             .collect(),
         Verdict::Waiting
         | Verdict::AwaitsWindow
+        | Verdict::Probing { .. }
         | Verdict::Done { .. }
         | Verdict::Skipped { .. }
         | Verdict::Failed { .. } => Vec::new(),

@@ -9,7 +9,7 @@ use baton_model::{
     ids::{ComponentName, HostName, MemberName, StepId},
     outcome::Fault,
     plan::{Condition, Kind, Sentence, Stage, Step, StepWindow, Task, Work},
-    runbook::{ActionDefinition, Block, Runbook, Selector, StepDefinition, WorkDefinition},
+    runbook::{ActionDefinition, Block, Runbook, Selector, StepDefinition, Unreached, WorkDefinition},
     time::{Moment, Span},
 };
 use serde_json::Value;
@@ -18,6 +18,8 @@ use crate::request::{Situation, named_window};
 
 /// Tasks of one plan, at most: replicated state stays small.
 pub const TASKS_MAX: usize = 20_000;
+/// Endpoints that one step has the coordinators try, at most: what each saw stands in the log.
+pub const ENDPOINTS_MAX: usize = 64;
 
 /// Everything that stays the same from step to step.
 struct Binding<'a> {
@@ -83,6 +85,7 @@ fn tasks_of(step: &Step) -> usize {
         Work::Transfer { .. }
         | Work::Rejoin { .. }
         | Work::Detach { .. }
+        | Work::ProveUnreachable { .. }
         | Work::Confirm { .. }
         | Work::Approval { .. } => 0,
     }
@@ -151,6 +154,10 @@ impl Binding<'_> {
                 because: self.sentence(step, because, &turn.scope)?,
             },
             WorkDefinition::Rejoined { member } => Work::Rejoin { member: self.member(step, member, &turn.scope)? },
+            WorkDefinition::Unreachable { .. } if left_out => {
+                Work::ProveUnreachable { endpoints: Vec::new(), from: 1, guard: step.guard.clone() }
+            }
+            WorkDefinition::Unreachable { params } => self.unreachable(step, params, &hosts, turn)?,
             WorkDefinition::Confirm(text) => Work::Confirm { text: self.text(step, text, &turn.scope)? },
             WorkDefinition::Approval(text) => Work::Approval { text: self.text(step, text, &turn.scope)? },
         };
@@ -167,6 +174,8 @@ impl Binding<'_> {
             WorkDefinition::Action(action) => {
                 self.timeouts.get(action.name.as_str()).copied().unwrap_or(Span::from_secs(60))
             }
+            // Of each connection.
+            WorkDefinition::Unreachable { .. } => Span::from_secs(5),
             _ => Span::from_secs(0),
         });
         let name = if left_out { step.name.clone() } else { self.text(step, &step.name, &turn.scope)? };
@@ -306,6 +315,54 @@ impl Binding<'_> {
         })
     }
 
+    /// What the coordinators try, for each host of the step or once.
+    fn unreachable(
+        &self,
+        step: &StepDefinition,
+        params: &Value,
+        hosts: &[HostName],
+        turn: &Turn,
+    ) -> Result<Work, Fault> {
+        let mut scope = turn.scope.clone();
+        let mut endpoints: Vec<String> = Vec::new();
+        let mut from = 1;
+        let mut one = |scope: &Scope| {
+            let rendered = self.render(params, scope, step)?;
+            if rendered.deferred {
+                return Err(self.wrong(step, "what is tried must be known before the run".to_owned()));
+            }
+            let read: Unreached =
+                serde_json::from_value(rendered.value).map_err(|error| self.wrong(step, error.to_string()))?;
+            from = read.from;
+            for endpoint in read.tcp {
+                if !is_endpoint(&endpoint) {
+                    return Err(self.wrong(step, format!("{endpoint:?} is not HOST:PORT")));
+                }
+                if !endpoints.contains(&endpoint) {
+                    endpoints.push(endpoint);
+                }
+            }
+            Ok(())
+        };
+        if hosts.is_empty() {
+            one(&scope)?;
+        }
+        for host in hosts {
+            if let Some(value) = self.scope.get("hosts").and_then(|hosts| hosts.get(host.as_str())) {
+                scope.insert("host".to_owned(), value.clone());
+            }
+            one(&scope)?;
+        }
+        if endpoints.is_empty() || endpoints.len() > ENDPOINTS_MAX || !(1..=32).contains(&from) {
+            let what = format!(
+                "it names {} endpoints from {from} coordinators; 1 to {ENDPOINTS_MAX} from 1 to 32 can be tried",
+                endpoints.len()
+            );
+            return Err(self.wrong(step, what));
+        }
+        Ok(Work::ProveUnreachable { endpoints, from, guard: step.guard.clone() })
+    }
+
     fn member(&self, step: &StepDefinition, text: &str, scope: &Scope) -> Result<MemberName, Fault> {
         let name = self.text(step, text, scope)?;
         let member = MemberName::new(name).map_err(|error| self.wrong(step, error.to_string()))?;
@@ -352,6 +409,19 @@ impl Binding<'_> {
             "Mend the runbook or the group file and apply it again.",
         )
     }
+}
+
+/// `db1.example.org:5041`, `10.0.0.1:5041` or `[::1]:5041`.
+fn is_endpoint(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let named = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')) && !host.is_empty(),
+    };
+    named
+        && host.len() <= 255
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Names turns by their items where these are distinct plain names, else by number: a step's id is unique in its plan.

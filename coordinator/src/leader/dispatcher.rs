@@ -225,6 +225,9 @@ impl Dispatcher {
         for opening in std::mem::take(&mut duties.openings) {
             self.questions.open_window(opening);
         }
+        for probe in std::mem::take(&mut duties.probes) {
+            self.questions.probe(probe);
+        }
         // Orders before fences: what is still wanted on a host hears of its newer authority before what is older ends there.
         let absent = self.send(duties.orders, now);
         self.raise(&raises);

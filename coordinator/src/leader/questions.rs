@@ -1,4 +1,4 @@
-//! What the leader asks its fellow coordinators before it may propose: what time it is for them.
+//! What the leader asks its fellow coordinators before it may propose: what time it is for them, what they can connect to.
 //!
 //! Apart from the dispatcher's loop, which must not wait for answers; each question runs beside it, once at a time. Nothing is
 //! decided here: the answers go into the entry, and applying that decides.
@@ -8,9 +8,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use baton_engine::{command::Command, due::DueOpening};
+use baton_engine::{
+    command::Command,
+    due::{DueOpening, DueProbe},
+};
 use baton_log::Log;
-use baton_model::ids::RunId;
+use baton_model::ids::{RunId, StepId};
 
 use super::Reachability;
 use crate::{
@@ -30,6 +33,7 @@ pub struct Questions {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Question {
     Clocks(RunId),
+    Connections(RunId, StepId, u64),
 }
 
 /// Takes its question off the list when it ends, whichever way.
@@ -70,6 +74,20 @@ impl Questions {
             }
             let DueOpening { run, stage } = due;
             questions.propose(Command::OpenWindow { run, stage, clocks: survey.clocks, coordinators }).await;
+        });
+    }
+
+    /// Has the coordinators try to connect, and proposes what they saw.
+    pub fn probe(&self, due: DueProbe) {
+        let question = Question::Connections(due.run.clone(), due.step.clone(), due.index);
+        let Some(under_way) = self.begin(question) else { return };
+        let questions = self.clone();
+        tokio::spawn(async move {
+            let _under_way = under_way;
+            let (sightings, coordinators) = questions.reachability.sightings(&due.endpoints, due.timeout).await;
+            let DueProbe { run, step, index, .. } = due;
+            let coordinators = u32::try_from(coordinators).unwrap_or(u32::MAX);
+            questions.propose(Command::ReportSightings { run, step, index, sightings, coordinators }).await;
         });
     }
 

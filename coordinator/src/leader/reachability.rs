@@ -6,14 +6,23 @@ use std::{
     time::Duration,
 };
 
+use baton_engine::sighting::Sighting;
 use baton_log::Log;
-use baton_model::{ids::HostName, time::Moment};
+use baton_model::{
+    ids::HostName,
+    time::{Moment, Span},
+};
 use baton_platform::{address::Address, clock::Clock, tls::Connector};
-use baton_proto::v1::{ReachedRequest, coordinators_client::CoordinatorsClient};
+use baton_proto::v1::{ReachedRequest, TryConnectionsRequest, coordinators_client::CoordinatorsClient};
 use futures::future::join_all;
 use tonic::transport::Channel;
 
-use crate::{replica::Replica, sessions::Sessions};
+use crate::{
+    api::sighting,
+    probes::{PATIENCE_MAX, Probes},
+    replica::Replica,
+    sessions::Sessions,
+};
 
 /// How long another coordinator may take to say whom it reaches.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,6 +34,7 @@ pub struct Reachability {
     sessions: Sessions,
     itself: String,
     clock: Arc<dyn Clock>,
+    probes: Probes,
     peers: BTreeMap<String, Channel>,
 }
 
@@ -61,6 +71,7 @@ impl Reachability {
         sessions: Sessions,
         itself: String,
         clock: Arc<dyn Clock>,
+        probes: Probes,
         peers: &BTreeMap<String, Address>,
         connector: &Connector,
     ) -> Self {
@@ -69,7 +80,41 @@ impl Reachability {
             .filter(|(name, _)| **name != itself)
             .map(|(name, address)| (name.clone(), connector.channel(address)))
             .collect();
-        Self { log, sessions, itself, clock, peers }
+        Self { log, sessions, itself, clock, probes, peers }
+    }
+
+    /// Has every coordinator try to connect, this one too. Those that did not answer are not in the answer.
+    pub async fn sightings(&self, endpoints: &[String], timeout: Span) -> (Vec<Sighting>, usize) {
+        let turns = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+        // Not all are tried at once; and what takes longest is that nobody answers.
+        let patience = PATIENCE + timeout.to_std().min(PATIENCE_MAX) * turns.div_ceil(8).max(1);
+        let asked = self.peers.iter().map(|(name, channel)| async move {
+            let mut client = CoordinatorsClient::new(channel.clone());
+            let message = TryConnectionsRequest { endpoints: endpoints.to_vec(), timeout_ms: timeout.as_millis() };
+            let mut request = tonic::Request::new(message);
+            request.set_timeout(patience);
+            match tokio::time::timeout(patience, client.try_connections(request)).await {
+                Ok(Ok(reply)) => {
+                    let seen = reply.into_inner().tried.into_iter().take(endpoints.len()).map(sighting::from_wire);
+                    Some(Sighting { coordinator: name.clone(), endpoints: seen.collect() })
+                }
+                Ok(Err(status)) => {
+                    tracing::debug!(coordinator = name, %status, "did not say what it can connect to");
+                    None
+                }
+                Err(_) => None,
+            }
+        });
+        let own = self.probes.try_all(endpoints.to_vec(), timeout);
+        let (own, others) = futures::join!(own, join_all(asked));
+        let own = Sighting { coordinator: self.itself.clone(), endpoints: own };
+        let mut sightings: Vec<Sighting> = others.into_iter().flatten().chain([own]).collect();
+        sightings.sort_by(|a, b| a.coordinator.cmp(&b.coordinator));
+        (sightings, self.voters())
+    }
+
+    fn voters(&self) -> usize {
+        self.log.status().members.values().filter(|member| member.voter).count()
     }
 
     pub async fn survey(&self) -> Survey {
@@ -98,8 +143,7 @@ impl Reachability {
         }
         clocks.insert(self.itself.clone(), Moment(self.clock.now_unix_ms()));
         answers.insert(self.itself.clone(), self.sessions.hosts().into_iter().collect());
-        let coordinators = self.log.status().members.values().filter(|member| member.voter).count();
-        Survey { answers, clocks, coordinators }
+        Survey { answers, clocks, coordinators: self.voters() }
     }
 }
 

@@ -104,7 +104,11 @@ fn waits(run: &Run, now: Moment) -> String {
 fn question(step: &Step) -> Option<String> {
     match &step.work {
         Work::Confirm { text } | Work::Approval { text } => Some(text.clone()),
-        Work::Act { .. } | Work::Transfer { .. } | Work::Rejoin { .. } | Work::Detach { .. } => None,
+        Work::Act { .. }
+        | Work::Transfer { .. }
+        | Work::Rejoin { .. }
+        | Work::Detach { .. }
+        | Work::ProveUnreachable { .. } => None,
     }
 }
 
@@ -112,6 +116,7 @@ fn step_view(run: &Run, id: &StepId, name: &str, stage: usize, state: &StepState
     let note = match &state.verdict {
         Verdict::Done { note, by } => by.as_ref().map_or(note.clone(), |by| format!("{note} by {}", by.who)),
         Verdict::Skipped { why } | Verdict::Failed { why } => why.clone(),
+        Verdict::Probing { .. } => "the coordinators try to connect".to_owned(),
         Verdict::Open | Verdict::Waiting | Verdict::AwaitsWindow => String::new(),
     };
     StepView {
@@ -134,6 +139,7 @@ fn word_of_step(state: &StepState) -> StepWord {
     match &state.verdict {
         Verdict::Waiting => return StepWord::Waiting,
         Verdict::AwaitsWindow => return StepWord::Pending,
+        Verdict::Probing { .. } => return StepWord::Running,
         Verdict::Done { .. } => return StepWord::Done,
         Verdict::Skipped { .. } => return StepWord::Skipped,
         Verdict::Failed { .. } => return StepWord::Failed,

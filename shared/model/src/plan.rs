@@ -142,6 +142,15 @@ pub enum Work {
     Rejoin { member: MemberName },
     /// The member is out of step and must rejoin before the role can move again.
     Detach { member: MemberName, because: Sentence },
+    /// The coordinators try to connect: none may succeed, and at least `from` of them must have tried.
+    ProveUnreachable {
+        /// HOST:PORT.
+        endpoints: Vec<String>,
+        from: u32,
+        /// Under this name it can be overridden for one run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guard: Option<String>,
+    },
     /// Stops for a person.
     Confirm { text: String },
     /// Stops for a second person.

@@ -24,6 +24,7 @@ mod input;
 pub(crate) use file::{
     DetachedFile, RETRY_DELAY, RejoinedFile, RetryFile, RuleFile, RunbookFile, StepFile, TransferFile,
 };
+pub use file::Unreached;
 pub use input::{Input, InputType};
 
 /// A runbook file.
@@ -58,7 +59,8 @@ impl Runbook {
 
     /// Guards of this runbook's own, which can be overridden for one run.
     pub fn guards(&self) -> BTreeSet<&str> {
-        self.target.iter().chain(&self.require).filter_map(|rule| rule.guard.as_deref()).collect()
+        let rules = self.target.iter().chain(&self.require).filter_map(|rule| rule.guard.as_deref());
+        rules.chain(self.all_steps().filter_map(|step| step.guard.as_deref())).collect()
     }
 
     /// The actions of every step and of what undoes it.
@@ -137,6 +139,9 @@ pub struct StepDefinition {
     pub register: Option<String>,
     pub keep: Option<String>,
     pub window: Option<String>,
+    /// Under this name the step can be overridden for one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
     /// Where it stands in its file.
     pub line: u32,
 }
@@ -160,6 +165,10 @@ pub enum WorkDefinition {
     Detached {
         member: String,
         because: String,
+    },
+    /// [`Unreached`], templates unresolved: the coordinators try to connect, and none may succeed.
+    Unreachable {
+        params: Value,
     },
     /// Stops for a person. May hold templates.
     Confirm(String),

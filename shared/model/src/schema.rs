@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     action::{self, sql::Connection},
     group::{Group, Sample},
-    runbook::{DetachedFile, RejoinedFile, RuleFile, RunbookFile, StepFile, TransferFile},
+    runbook::{DetachedFile, RejoinedFile, RuleFile, RunbookFile, StepFile, TransferFile, Unreached},
 };
 
 macro_rules! types {
@@ -30,6 +30,7 @@ types! {
     transfer_types = TransferFile;
     rejoined_types = RejoinedFile;
     detached_types = DetachedFile;
+    unreached_types = Unreached;
 }
 
 /// The action catalogue, made once: its schemas are costly.
@@ -95,8 +96,9 @@ pub fn runbook_schema() -> Value {
         "role.transfer": nullable(published(transfer_types(), &mut definitions, "role.transfer")),
         "role.rejoined": published(rejoined_types(), &mut definitions, "role.rejoined"),
         "role.detached": published(detached_types(), &mut definitions, "role.detached"),
+        "coordinators.unreachable": published(unreached_types(), &mut definitions, "coordinators.unreachable"),
     });
-    let works = ["confirm", "approval", "role.transfer", "role.rejoined", "role.detached"]
+    let works = ["confirm", "approval", "role.transfer", "role.rejoined", "role.detached", "coordinators.unreachable"]
         .into_iter()
         .map(str::to_owned)
         .chain(actions.keys().cloned());

@@ -73,11 +73,19 @@ fn the_runbook_is_as_written() {
     assert_eq!((runbook.kind, runbook.transfers()), (Kind::Planned, true));
     assert_eq!(runbook.digest, Digest::of_bytes(text.as_bytes()));
     assert_eq!(runbook.window.as_deref(), Some("maintenance"));
-    assert_eq!((runbook.prechecks.len(), runbook.steps.len()), (4, 7));
+    assert_eq!((runbook.prechecks.len(), runbook.steps.len()), (5, 7));
     assert_eq!(runbook.inputs["limit"].default, Some(json!(3)));
     assert_eq!(runbook.inputs["mode"].read("data"), Ok(json!("data")));
     assert_eq!(runbook.inputs["only"].read("a, b"), Ok(json!(["a", "b"])));
     assert!(runbook.inputs["mode"].read("none").is_err() && runbook.inputs["limit"].read("x").is_err());
+
+    let (target, require) = (&runbook.target[0], &runbook.require[0]);
+    assert_eq!((target.expect.as_str(), target.guard.as_deref()), ("candidate.site == old.site", Some("other-site")));
+    assert_eq!((require.guard.as_deref(), require.because.as_str()), (None, "only hosts of ${group.name}"));
+    assert_eq!(runbook.guards().into_iter().collect::<Vec<_>>(), ["alive", "other-site"]);
+    let Block::One(gone) = &runbook.prechecks[3] else { panic!("one step") };
+    let params = json!({ "tcp": ["${host.address}:5041"], "from": 2 });
+    assert_eq!((&gone.work, gone.on.len()), (&WorkDefinition::Unreachable { params }, 1));
 
     let Block::One(stop) = &runbook.steps[0] else { panic!("one step") };
     assert_eq!(stop.name, "Stop ${vars.service}");

@@ -30,9 +30,11 @@ pub(super) fn confirm(state: &mut State, context: &Context<'_>, id: &RunId, step
         let approval = match planned.work {
             Work::Approval { .. } => true,
             Work::Confirm { .. } => false,
-            Work::Act { .. } | Work::Transfer { .. } | Work::Rejoin { .. } | Work::Detach { .. } => {
-                return Err(nothing());
-            }
+            Work::Act { .. }
+            | Work::Transfer { .. }
+            | Work::Rejoin { .. }
+            | Work::Detach { .. }
+            | Work::ProveUnreachable { .. } => return Err(nothing()),
         };
         if approval {
             second_person(run, step, context)?;

@@ -1,6 +1,6 @@
 //! An operator overrides a guard of a run that has begun: for this run, with a reason, on the record.
 
-use baton_model::{ids::RunId, outcome::Fault};
+use baton_model::{ids::RunId, outcome::Fault, plan::Work};
 
 use crate::{
     command::Answer,
@@ -46,5 +46,13 @@ pub(super) fn override_guard(
 /// What a run may be overridden in after its start.
 fn guards(run: &Run) -> Vec<String> {
     let windows = run.plan.steps().any(|step| step.window.is_some());
-    windows.then(|| "window".to_owned()).into_iter().collect()
+    let mut guards: Vec<String> = windows.then(|| "window".to_owned()).into_iter().collect();
+    for step in run.plan.steps() {
+        if let Work::ProveUnreachable { guard: Some(guard), .. } = &step.work
+            && !guards.contains(guard)
+        {
+            guards.push(guard.clone());
+        }
+    }
+    guards
 }

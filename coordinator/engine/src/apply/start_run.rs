@@ -151,7 +151,11 @@ fn well_formed(plan: &Plan) -> Result<(), Fault> {
                     }
                 }
                 Work::Transfer { .. } => transfers += 1,
-                Work::Rejoin { .. } | Work::Detach { .. } | Work::Confirm { .. } | Work::Approval { .. } => {}
+                Work::Rejoin { .. }
+                | Work::Detach { .. }
+                | Work::ProveUnreachable { .. }
+                | Work::Confirm { .. }
+                | Work::Approval { .. } => {}
             }
             if stage.precheck && matches!(step.work, Work::Transfer { .. } | Work::Rejoin { .. } | Work::Detach { .. })
             {
@@ -182,6 +186,7 @@ fn open_step(step: &Step) -> StepState {
         Work::Transfer { .. }
         | Work::Rejoin { .. }
         | Work::Detach { .. }
+        | Work::ProveUnreachable { .. }
         | Work::Confirm { .. }
         | Work::Approval { .. } => Vec::new(),
     };

@@ -119,6 +119,10 @@ pub enum Verdict {
     Waiting,
     /// Waits for its maintenance window; nothing of its stage has begun on its account.
     AwaitsWindow,
+    /// The coordinators are asked what they can connect to, on account of the entry at `index`.
+    Probing {
+        index: u64,
+    },
     Done {
         note: String,
         by: Option<Author>,
@@ -322,7 +326,7 @@ impl StepState {
     pub fn is_over(&self) -> bool {
         match self.verdict {
             Verdict::Open => !self.tasks.is_empty() && self.tasks.iter().all(|task| task.status.is_over()),
-            Verdict::Waiting | Verdict::AwaitsWindow => false,
+            Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Probing { .. } => false,
             Verdict::Done { .. } | Verdict::Skipped { .. } | Verdict::Failed { .. } => true,
         }
     }
@@ -330,7 +334,7 @@ impl StepState {
     pub fn is_good(&self) -> bool {
         match self.verdict {
             Verdict::Open => self.tasks.iter().all(|task| task.status.is_good()),
-            Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Failed { .. } => false,
+            Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Probing { .. } | Verdict::Failed { .. } => false,
             Verdict::Done { .. } | Verdict::Skipped { .. } => true,
         }
     }

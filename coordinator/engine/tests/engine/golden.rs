@@ -16,6 +16,7 @@ use baton_model::{
 };
 use serde_json::json;
 
+use crate::probes::{probe, report, sightings};
 use crate::windows::window;
 use crate::world::{World, act, bare, definition, group, name, operator, transfer, undoable};
 
@@ -58,6 +59,16 @@ fn proposals_of_every_command_keep_their_form() {
                 run: run.clone(),
                 stage: 1,
                 clocks: [("c1".to_owned(), world.now)].into(),
+                coordinators: 3,
+            },
+        ),
+        (
+            "report_sightings",
+            Command::ReportSightings {
+                run: run.clone(),
+                step: StepId("1".to_owned()),
+                index: 7,
+                sightings: sightings("-+?"),
                 coordinators: 3,
             },
         ),
@@ -124,6 +135,17 @@ fn a_run_that_waits_for_a_window_and_one_that_was_let_go_keep_their_form() {
     world.start(vec![vec![other]]);
     let bytes = codec::encode_state(&world.state);
     same("state_window.json", &bytes);
+    assert_eq!(codec::decode_state(&bytes).expect("own bytes"), world.state);
+}
+
+#[test]
+fn a_run_whose_coordinators_are_asked_keeps_its_form() {
+    let mut world = World::new();
+    world.start(vec![vec![probe("1", 2, Some("alive")), probe("2", 1, None)]]);
+    let asked = world.due().probes;
+    report(&mut world, &asked[1].run, "2", asked[1].index, "--");
+    let bytes = codec::encode_state(&world.state);
+    same("state_probing.json", &bytes);
     assert_eq!(codec::decode_state(&bytes).expect("own bytes"), world.state);
 }
 

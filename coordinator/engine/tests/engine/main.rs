@@ -3,6 +3,7 @@
 mod dependencies;
 mod golden;
 mod many_hosts;
+mod probes;
 mod random;
 mod samples;
 mod stories;

@@ -19,6 +19,7 @@ use baton_model::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::probes::{probe, report};
 use crate::windows::window;
 use crate::world::{World, act, bare, definition, group, name, operator, transfer, undoable};
 
@@ -62,6 +63,12 @@ enum Press {
         off: i16,
     },
     OverrideWindow,
+    /// Of the question at hand, or of another one.
+    Sightings {
+        words: u8,
+        stale: bool,
+    },
+    OverrideAlive,
 }
 
 /// What a step is made from.
@@ -79,7 +86,7 @@ struct Wish {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    (0..12u8, 1..8u8, 0..3u8, 1..4u8, any::<bool>(), any::<bool>(), 0..8u8, any::<bool>(), 0..6u8).prop_map(
+    (0..13u8, 1..8u8, 0..3u8, 1..4u8, any::<bool>(), any::<bool>(), 0..8u8, any::<bool>(), 0..6u8).prop_map(
         |(kind, hosts, parallel, attempts, continues, skips, condition, register, window)| Wish {
             kind,
             hosts,
@@ -116,6 +123,8 @@ fn press() -> impl Strategy<Value = Press> {
         1 => Just(Press::Again),
         3 => (0..4u8, prop_oneof![Just(0i16), -400..400i16]).prop_map(|(clocks, off)| Press::OpenWindow { clocks, off }),
         1 => Just(Press::OverrideWindow),
+        4 => (any::<u8>(), prop::bool::weighted(0.2)).prop_map(|(words, stale)| Press::Sightings { words, stale }),
+        1 => Just(Press::OverrideAlive),
     ]
 }
 
@@ -127,6 +136,7 @@ fn step(id: &str, wish: &Wish, alone: bool) -> Step {
         1 => bare(id, Work::Confirm { text: "ready?".to_owned() }),
         2 => bare(id, Work::Approval { text: "sure?".to_owned() }),
         3 => bare(id, Work::Rejoin { member: name("db1") }),
+        12 => probe(id, u32::from(wish.attempts), wish.skips.then_some("alive")),
         10 | 11 => {
             let text = if wish.register { "paused: ${found}" } else { "paused" }.to_owned();
             let because = Sentence { text, deferred: wish.register };
@@ -295,6 +305,14 @@ fn one_press(world: &mut World, press: &Press) {
         Press::OpenWindow { clocks, off } => {
             let stage = world.state.runs.get(&run).map_or(0, |run| run.stage);
             world.open_window(&run, stage, &vec![i64::from(*off); usize::from(*clocks)]);
+        }
+        Press::Sightings { words, stale } => {
+            let Some(asked) = world.due().probes.first().cloned() else { return };
+            let words = ["---", "--", "-", "", "--+", "-??", "+"][usize::from(*words) % 7];
+            report(world, &asked.run, &asked.step.0, asked.index - u64::from(*stale), words);
+        }
+        Press::OverrideAlive => {
+            world.tell(Command::OverrideGuard { run, guard: "alive".to_owned() });
         }
         Press::OverrideWindow => {
             world.tell(Command::OverrideGuard { run, guard: "window".to_owned() });

@@ -245,6 +245,8 @@ impl World {
                 let task = order.task.clone();
                 let report = Box::new(self.word(Outcome::Changed, Value::Null));
                 self.tell(Command::ReportTask { task, report });
+            } else if let Some(probe) = duties.probes.first().cloned() {
+                crate::probes::report(self, &probe.run, &probe.step.0, probe.index, "---");
             } else if let Some(opening) = duties.openings.first().cloned() {
                 self.open_window(&opening.run, opening.stage, &[0, 0, 0]);
             } else if let Some(raise) = duties.raises.first().cloned() {
@@ -269,6 +271,8 @@ impl World {
                 for step in waiting {
                     self.tell_as(operator("zoe"), "yes", None, Command::ConfirmStep { run: run.clone(), step });
                 }
+                // A window that does not open again in this plan.
+                self.tell(Command::OverrideGuard { run, guard: "window".to_owned() });
             }
         }
         false

@@ -9,7 +9,7 @@ use baton_model::{
     parse::{parse_group, parse_runbook},
     plan::{Condition, Plan, Work},
     runbook::Runbook,
-    time::Moment,
+    time::{Moment, Span},
 };
 use baton_planner::{Request, Situation, consequence, plan};
 use serde_json::json;
@@ -260,6 +260,62 @@ fn what_a_step_says_of_a_member_is_resolved_and_said_before_it_starts() {
         json!({ "work": "detach", "member": "db1", "because": { "text": "data movement paused on pomdb1" } })
     );
     assert!(with("  - { role.detached: { member: db9, because: gone } }\n").contains("has no member db9"));
+}
+
+#[test]
+fn what_the_coordinators_try_is_named_for_each_host_and_must_be_an_endpoint() {
+    let one = |text: &str| with(&format!("  - {text}\n"));
+    let runbook = the_runbook(
+        "runbook: move\nsteps:\n  - on: [pom, host:pomdb1]\n    coordinators.unreachable: { tcp: ['${host.address}:5041', 'chat:1'], from: 3 }\n    guard: alive\n    timeout: 2s\n  - coordinators.unreachable: { tcp: ['${old.database.address}:5041'] }\n    when: 'false'\n",
+    );
+    let request = |over: &str| {
+        let overrides = BTreeMap::from([(over.to_owned(), "half dead".to_owned())]);
+        Request { inputs: BTreeMap::new(), overrides, ..request() }
+    };
+    let planned =
+        plan(&the_group(), &runbook, &situation(), &request("alive")).unwrap_or_else(|fault| panic!("{fault}"));
+    let steps: Vec<_> = planned.steps().collect();
+    assert_eq!(
+        json!(steps[0].work),
+        json!({
+            "work": "prove_unreachable", "from": 3, "guard": "alive",
+            "endpoints": ["10.0.0.4:5041", "chat:1", "10.0.0.5:5041", "10.0.0.1:5041"],
+        })
+    );
+    assert_eq!((steps[0].timeout, matches!(steps[1].condition, Condition::Never(_))), (Span::from_secs(2), true));
+    assert!(refusal(plan(&the_group(), &runbook, &situation(), &request("dead"))).starts_with("BTN-0138"));
+    for bad in ["nonsense", "a:0", "a:70000", "a b:1", ":1", "[::1:1", "http://a:1", "a:+1"] {
+        let told = one(&format!("coordinators.unreachable: {{ tcp: ['{bad}'] }}"));
+        assert!(told.contains(&format!("{bad:?} is not HOST:PORT")), "{told}");
+    }
+    assert!(one("coordinators.unreachable: { tcp: ['[::1]:1'] }").starts_with("planned: "));
+    let many: Vec<String> = (1..=65).map(|port| format!("a:{port}")).collect();
+    assert!(one(&format!("coordinators.unreachable: {{ tcp: [{}] }}", many.join(", "))).contains("65 endpoints"));
+    let zero = one("coordinators.unreachable: { tcp: ['a:1'], from: \"${size(vars.services) - 2}\" }");
+    assert!(zero.contains("from 0 coordinators"), "{zero}");
+}
+
+#[test]
+fn a_step_carries_the_openings_of_its_window_and_refuses_nothing() {
+    let group = the_group();
+    let text = "runbook: move\nsteps:\n  - { confirm: ready?, window: night }\n  - { confirm: ready?, window: night, when: 'false' }\n";
+    let at = |time: &str| {
+        let request = Request { inputs: BTreeMap::new(), now: moment(time), ..request() };
+        plan(&group, &the_runbook(text), &situation(), &request).unwrap_or_else(|fault| panic!("{fault}"))
+    };
+    let (closed, open, over) = (at("00:29"), at("00:31"), at("04:00"));
+    let window = |plan: &Plan| plan.stages[0].steps[0].window.clone().expect("a window");
+    assert_eq!(window(&closed).definition, "sun 02:30 to 05:00 Europe/Berlin");
+    assert_eq!(window(&closed).openings[0].told, "2026-10-25 00:30 UTC (02:30 Europe/Berlin)");
+    assert_eq!(window(&over).openings[0].told, "2026-11-01 01:30 UTC (02:30 Europe/Berlin)");
+    assert_eq!(window(&closed).openings.len(), 32);
+    assert!(closed.stages[1].steps[0].window.is_none(), "what is left out waits for nothing");
+    // The same plan before the window and in it; another when it has closed meanwhile.
+    assert_eq!(closed.digest(), open.digest());
+    assert_ne!(closed.digest(), over.digest());
+    let unknown = the_runbook("runbook: move\nsteps:\n  - { confirm: ready?, window: day }\n");
+    let told = refusal(plan(&group, &unknown, &situation(), &Request { inputs: BTreeMap::new(), ..request() }));
+    assert!(told.starts_with("BTN-0131 runbook move runs in window \"day\""), "{told}");
 }
 
 #[test]

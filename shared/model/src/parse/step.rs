@@ -32,7 +32,9 @@ pub(super) struct Place {
 }
 
 /// Work that is no action on a host.
-const OTHER_WORK: &[&str] = &["role.transfer", "role.rejoined", "role.detached", "confirm", "approval"];
+const OTHER_WORK: &[&str] = &["role.transfer", "role.rejoined", "role.detached", "coordinators.unreachable", "confirm", "approval"];
+/// What the coordinators themselves do, for hosts or without.
+pub(super) const UNREACHABLE: &str = "coordinators.unreachable";
 /// Keys that are read here; the others of a step are [`StepFile`]'s.
 const OWN_KEYS: &[&str] = &["name", "on", "when", "for", "undo"];
 /// Beside those whose description says that they change nothing.
@@ -73,6 +75,9 @@ pub(super) fn read(
     if !is_action {
         reader.refuse_host_keys(entries, work_entry);
     }
+    if let (Some(guard), Some(entry)) = (&options.guard, node.entry("guard")) {
+        reader.check_guard(guard, entry, work_entry);
+    }
     reader.check_place(node, work_entry, &work, place);
     let name = match node.get("name") {
         Some(name) => reader.sentence(name, "\"name\""),
@@ -107,6 +112,7 @@ pub(super) fn read(
         register: options.register,
         keep: options.keep,
         window: options.window,
+        guard: options.guard,
         line: node.at.line,
     })
 }
@@ -165,6 +171,7 @@ impl Reader<'_, '_> {
                     detached.map(|detached| (detached.member, detached.because)).unwrap_or_default();
                 WorkDefinition::Detached { member, because }
             }
+            UNREACHABLE => WorkDefinition::Unreachable { params: self.params(first, schema::unreached_types()) },
             _ => WorkDefinition::Action(self.action(first, catalogue)),
         };
         Some((first, work))
@@ -451,6 +458,7 @@ fn default_name(work: &WorkDefinition) -> String {
         WorkDefinition::Transfer { .. } => "role.transfer".to_owned(),
         WorkDefinition::Rejoined { member } => format!("role.rejoined {member}"),
         WorkDefinition::Detached { member, .. } => format!("role.detached {member}"),
+        WorkDefinition::Unreachable { .. } => UNREACHABLE.to_owned(),
         WorkDefinition::Confirm(text) | WorkDefinition::Approval(text) => first_line(text),
     }
 }

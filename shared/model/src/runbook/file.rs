@@ -82,6 +82,9 @@ pub(crate) struct StepFile {
     /// The group's maintenance window that this step must begin in.
     #[serde(default)]
     pub(crate) window: Option<String>,
+    /// Of `coordinators.unreachable`: under this name an operator can override it for one run.
+    #[serde(default)]
+    pub(crate) guard: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
@@ -151,4 +154,21 @@ pub(crate) struct DetachedFile {
     pub(crate) member: String,
     /// Why: shown until then.
     pub(crate) because: String,
+}
+
+/// `coordinators.unreachable`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unreached {
+    /// HOST:PORT, for each host of `on` where there are any.
+    #[schemars(length(min = 1))]
+    pub tcp: Vec<String>,
+    /// So many coordinators must have tried.
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 32))]
+    pub from: u32,
+}
+
+fn two() -> u32 {
+    2
 }

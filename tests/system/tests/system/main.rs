@@ -9,5 +9,6 @@ mod misuse;
 mod moved_plans;
 mod secrets;
 mod stale_orders;
+mod unreachable;
 mod windows;
 mod words;

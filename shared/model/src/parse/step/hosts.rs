@@ -1,6 +1,6 @@
 //! Which hosts a step means.
 
-use super::Reader;
+use super::{Reader, UNREACHABLE};
 use crate::{
     diagnostic::{code, nearest},
     parse::names::Strings,
@@ -23,7 +23,7 @@ impl Reader<'_, '_> {
             }
             return Vec::new();
         };
-        if !is_action {
+        if !is_action && work.key != UNREACHABLE {
             let message = format!("{} is not done on hosts", work.key);
             self.faults.add(on.at, code::CONTRADICTION, message, "take on out");
             return Vec::new();

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{OTHER_WORK, OWN_KEYS, Reader};
+use super::{OTHER_WORK, OWN_KEYS, Reader, UNREACHABLE};
 use crate::{
     action::Entry as Action,
     diagnostic::{code, nearest},
     parse::{
         listed,
         names::{Strings, check_identifier},
+        rules,
         shape::Shape,
     },
     runbook::StepFile,
@@ -116,6 +117,15 @@ impl Reader<'_, '_> {
             }
         };
         self.faults.add(entry.at, code::UNKNOWN_KEY, format!("unknown key {:?} in a step", entry.key), remedy);
+    }
+
+    /// A guard is of a step that the coordinators decide; what happens on a host is skipped by name, not overridden.
+    pub(super) fn check_guard(&mut self, guard: &str, entry: &Entry, work: &Entry) {
+        if work.key == UNREACHABLE {
+            return rules::check_guard(guard, entry.node.at, self.faults);
+        }
+        let message = format!("\"guard\" has no meaning for {}", work.key);
+        self.faults.add(entry.at, code::CONTRADICTION, message, format!("take it out; it goes with {UNREACHABLE}"));
     }
 
     /// What only tasks on hosts have.
