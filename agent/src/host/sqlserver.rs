@@ -328,3 +328,6 @@ fn vouched(config: &mut Config, authority: &Authority, who: &Who) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
