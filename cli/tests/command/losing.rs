@@ -6,7 +6,7 @@ use baton_model::{
     ids::{HostName, SampleName},
     plan::Kind,
     time::{Moment, Span},
-    view::{PlanView, RunView},
+    view::{PlanView, RunView, StatusView},
 };
 use serde_json::{Value, json};
 
@@ -92,7 +92,7 @@ fn mixed() -> Bill {
     ])
 }
 
-fn plan_view() -> PlanView {
+pub fn plan_view() -> PlanView {
     let mut view = documents::plan(Kind::Forced);
     view.plan.loses_data = true;
     view.bill = Some(mixed());
@@ -119,6 +119,10 @@ fn bills_plans_and_runs_that_lose_data() {
     group.warnings = vec!["sample ag of pomdb1 is 45 s old (asked every 10s): pomdb1 has no session".into()];
     let drawn = groups::group(&group, &look());
     assert!(drawn.contains("! sample ag of pomdb1 is 45 s old"), "{drawn}");
+    let status = StatusView { cluster: pictures::cluster_view(), groups: vec![group] };
+    let drawn = groups::status(&status, &look());
+    let limited = "it must rejoin before the role moves again; sample ag of pomdb1 is 45 s old (asked every 10s)";
+    assert!(drawn.contains(limited), "{drawn}");
 }
 
 fn leader(world: &World) -> Coordinator {

@@ -7,6 +7,7 @@ mod documents;
 mod help;
 mod pictures;
 mod losing;
+mod typing;
 mod offline;
 mod asking;
 mod starting;
