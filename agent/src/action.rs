@@ -44,6 +44,12 @@ pub trait Perform: Send + Sync {
         false
     }
 
+    /// For `register`, where the first observation found it in place and nothing was done. No side effects. Later steps need
+    /// what an action knows also when its run is repeated.
+    async fn found(&self, _context: &Context) -> Result<Value, Fault> {
+        Ok(Value::Null)
+    }
+
     /// A check or a wait: `act` is the check itself (waiting as long as it should), and changes nothing. It is neither
     /// observed before nor after, is always repeatable, and ends as unchanged or failed.
     fn only_observes(&self) -> bool {

@@ -5,19 +5,25 @@
 
 use baton_model::outcome::Fault;
 
-use super::Perform;
-
+mod backup;
 mod chain;
+mod copy_of;
 mod decide;
 mod failover;
 mod force_failover;
+mod instance;
+mod kill_connections;
+mod log_shipping;
 mod look;
 mod membership;
 mod movement;
 mod pursuit;
+mod restore;
+mod restoring;
 mod role;
 mod sample;
 mod send;
+mod sessions;
 mod set_mode;
 mod state;
 mod synchronized;
@@ -38,15 +44,11 @@ fn watching<'a>(
     pursuit::Pursuit { group, start, words, verdict }
 }
 
-fn absent(name: &str) -> Result<Box<dyn Perform>, Fault> {
-    Err(Fault::new("BTN-0498", format!("{name} is not built into this agent"), "Use a newer agent."))
-}
-
 /// One function an action.
 pub mod bind {
     use baton_model::{action::mssql::*, outcome::Fault};
 
-    use super::{super::Perform, absent};
+    use super::{super::Perform, backup, log_shipping, restore};
 
     pub fn ag_synchronized(params: &AgSynchronized) -> Result<Box<dyn Perform>, Fault> {
         Ok(Box::new(params.clone()))
@@ -81,34 +83,34 @@ pub mod bind {
     pub fn ag_leave(params: &AgLeave) -> Result<Box<dyn Perform>, Fault> {
         Ok(Box::new(params.clone()))
     }
-    pub fn backup(_params: &Backup) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.backup")
+    pub fn backup(params: &Backup) -> Result<Box<dyn Perform>, Fault> {
+        backup::bind(params)
     }
-    pub fn restore(_params: &Restore) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.restore")
+    pub fn restore(params: &Restore) -> Result<Box<dyn Perform>, Fault> {
+        restore::bind(params)
     }
-    pub fn kill_connections(_params: &KillConnections) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.kill_connections")
+    pub fn kill_connections(params: &KillConnections) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn log_shipping_state(_params: &LogShippingState) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.log_shipping.state")
+    pub fn log_shipping_state(params: &LogShippingState) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn log_shipping_remove(_params: &LogShippingRemove) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.log_shipping.remove")
+    pub fn log_shipping_remove(params: &LogShippingRemove) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn log_shipping_copy(_params: &LogShippingCopy) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.log_shipping.copy")
+    pub fn log_shipping_copy(params: &LogShippingCopy) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn log_shipping_apply(_params: &LogShippingApply) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.log_shipping.apply")
+    pub fn log_shipping_apply(params: &LogShippingApply) -> Result<Box<dyn Perform>, Fault> {
+        log_shipping::apply::bind(params)
     }
-    pub fn log_shipping_recover(_params: &LogShippingRecover) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.log_shipping.recover")
+    pub fn log_shipping_recover(params: &LogShippingRecover) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn log_shipping_primary(_params: &LogShippingPrimary) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.log_shipping.primary")
+    pub fn log_shipping_primary(params: &LogShippingPrimary) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
-    pub fn log_shipping_secondary(_params: &LogShippingSecondary) -> Result<Box<dyn Perform>, Fault> {
-        absent("mssql.log_shipping.secondary")
+    pub fn log_shipping_secondary(params: &LogShippingSecondary) -> Result<Box<dyn Perform>, Fault> {
+        Ok(Box::new(params.clone()))
     }
 }

@@ -200,12 +200,15 @@ impl Attempt {
                 Recovery::Act => {
                     context.output().line("The agent was restarted in the middle of this task; it is done again.")
                 }
-                Recovery::InPlace => return interrupted_in_place(&observation),
+                Recovery::InPlace => {
+                    let end = interrupted_in_place(&observation);
+                    return with_found(perform.as_ref(), context, end).await;
+                }
                 Recovery::NotDone => return End::bad(Outcome::Failed, self.interrupted_fault(&observation)),
                 Recovery::Unknown => return End::bad(Outcome::Unknown, self.interrupted_fault(&observation)),
             }
         } else if let Observation::InPlace { note } = &observation {
-            return End::good(Outcome::Unchanged, note);
+            return with_found(perform.as_ref(), context, End::good(Outcome::Unchanged, note)).await;
         }
         if let Err(fault) = self.begin(context).await {
             return End::bad(Outcome::Refused, fault);
@@ -331,6 +334,18 @@ impl Attempt {
 
     fn now(&self) -> Moment {
         Moment(self.options.clock.now_unix_ms())
+    }
+}
+
+/// What was in place already still has data for later steps.
+async fn with_found(perform: &dyn Perform, context: &Context, end: End) -> End {
+    match tokio::time::timeout(OBSERVE_PATIENCE.max(context.time_left()), perform.found(context)).await {
+        Ok(Ok(data)) => End { data, ..end },
+        Ok(Err(fault)) => End::bad(refused_or_failed(&fault), fault),
+        Err(_) => {
+            let message = format!("{}; but what it is could not be read in time", end.summary);
+            End::bad(Outcome::Failed, Fault::new("BTN-0465", message, "Retry the step."))
+        }
     }
 }
 

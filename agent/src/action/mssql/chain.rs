@@ -174,9 +174,9 @@ pub fn plan(standing: &Standing, files: &[Seen], until: Option<Lsn>) -> Plan {
                 unreadable.push(file.clone());
                 left_out.push(LeftOut { place: file.clone(), why: why.clone() });
             }
-            Seen::Sets(sets) => sets.iter().for_each(|header| match foreign(standing, header) {
-                Some(why) => left_out.push(LeftOut { place: header.place(), why }),
-                None => logs.push(header),
+            Seen::Sets(sets) => sets.iter().for_each(|header| match log_of(standing, header) {
+                Err(why) => left_out.push(LeftOut { place: header.place(), why }),
+                Ok(()) => logs.push(header),
             }),
         }
     }
@@ -198,21 +198,21 @@ pub fn plan(standing: &Standing, files: &[Seen], until: Option<Lsn>) -> Plan {
     Plan { verdict, left_out, applied_before }
 }
 
-/// Why a set is none of this database's log.
-fn foreign(standing: &Standing, header: &Header) -> Option<String> {
+/// Whether a set is this database's log; why not.
+pub fn log_of(standing: &Standing, header: &Header) -> Result<(), String> {
     if !header.database.eq_ignore_ascii_case(&standing.database) {
-        return Some(format!("it is of database {}", header.database));
+        return Err(format!("it is of database {}", header.database));
     }
     match header.kind {
         SetKind::Log => {}
-        SetKind::Full => return Some("it is a full backup".to_owned()),
-        SetKind::Other(number) => return Some(format!("it is a backup of type {number}, not a log")),
+        SetKind::Full => return Err("it is a full backup".to_owned()),
+        SetKind::Other(number) => return Err(format!("it is a backup of type {number}, not a log")),
     }
     if differs(&standing.family, &header.family) {
         let family = header.family.as_deref().unwrap_or_default();
-        return Some(format!("it is of another database of that name (family {family})"));
+        return Err(format!("it is of another database of that name (family {family})"));
     }
-    None
+    Ok(())
 }
 
 fn differs(a: &Option<String>, b: &Option<String>) -> bool {

@@ -203,8 +203,17 @@ of_database!(
 LogShippingPrimary {
     pub backup_directory: String,
     pub backup_share: String,
+    /// How often its log is backed up.
+    #[serde(default = "every")]
+    pub every: Span,
     #[serde(default = "retention")]
     pub retention: Span,
+    /// The secondary's instance, which the primary lists for its monitoring.
+    #[serde(default)]
+    pub secondary_server: Option<String>,
+    /// The same name without it.
+    #[serde(default)]
+    pub secondary_database: Option<String>,
 });
 of_database!(
 /// The database, restored without recovery, is shipped to.
@@ -213,6 +222,9 @@ LogShippingSecondary {
     pub primary_database: String,
     pub source: String,
     pub destination: String,
+    /// How often files are copied and restored.
+    #[serde(default = "every")]
+    pub every: Span,
     #[serde(default = "retention")]
     pub retention: Span,
 });
@@ -238,6 +250,10 @@ pub enum AfterRestore {
 
 fn yes() -> bool {
     true
+}
+
+fn every() -> Span {
+    Span::from_secs(15 * 60)
 }
 
 fn retention() -> Span {

@@ -1,0 +1,116 @@
+//! Who is connected to a database, and ending that.
+//!
+//! Apart because KILL takes no parameter: a number that the server gave is written into a statement here and nowhere else. It
+//! never ends a system session or its own, and takes "is gone already" for what it is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use baton_model::outcome::Fault;
+use serde::Serialize;
+
+use super::instance::Instance;
+use crate::{action::sql::sqlserver::fault, host::sqlserver::Parameter};
+
+/// Between two rounds: pooled clients come back at once, and a rollback takes its time.
+const ROUND_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Connected {
+    pub session: i64,
+    pub login: String,
+    pub host: String,
+    pub program: String,
+}
+
+impl Connected {
+    /// `sql\app on WEB1 (POM), session 57`.
+    pub fn words(&self) -> String {
+        let host = if self.host.is_empty() { "an unnamed host" } else { &self.host };
+        let program = if self.program.is_empty() { String::new() } else { format!(" ({})", self.program) };
+        format!("{} on {host}{program}, session {}", self.login, self.session)
+    }
+}
+
+/// Everyone whose current database it is. Somebody in another database with a lock in this one is not seen here: RESTORE then says
+/// 3101 again, and the callers come back.
+pub async fn connected(instance: &mut Instance<'_>, database: &str) -> Result<Vec<Connected>, Fault> {
+    const SQL: &str = "SELECT session_id, login_name, host_name, program_name FROM sys.dm_exec_sessions \
+                       WHERE database_id = DB_ID(@P1) AND is_user_process = 1 AND session_id <> @@SPID ORDER BY session_id";
+    let rows = instance.rows(SQL, &[Parameter::Text(database)]).await?;
+    let text = |row: &crate::host::sqlserver::Row, name: &str| row.text(name).unwrap_or_default().trim().to_owned();
+    let read = |row: &crate::host::sqlserver::Row| {
+        Some(Connected {
+            session: row.int("session_id")?,
+            login: text(row, "login_name"),
+            host: text(row, "host_name"),
+            program: text(row, "program_name"),
+        })
+    };
+    Ok(rows.iter().filter_map(read).collect())
+}
+
+/// Ends them once; who was told to end is added to `ended`. Whether they are gone, the next look says.
+pub async fn end_once(instance: &mut Instance<'_>, database: &str, ended: &mut Ended) -> Result<usize, Fault> {
+    let found = connected(instance, database).await?;
+    for session in &found {
+        match instance.batch(&format!("KILL {}", session.session)).await {
+            Ok(()) => ended.add(session),
+            // Gone meanwhile; not a user's; our own.
+            Err(error) if matches!(error.number(), Some(6101 | 6106 | 6107 | 6104)) => {}
+            Err(error) => return Err(fault(&error)),
+        }
+    }
+    Ok(found.len())
+}
+
+/// Ends them again and again until a look finds nobody; an error at the task's end, with those who are still there.
+pub async fn end_all(instance: &mut Instance<'_>, database: &str, ended: &mut Ended) -> Result<(), Fault> {
+    loop {
+        let found = end_once(instance, database, ended).await?;
+        if found == 0 {
+            return Ok(());
+        }
+        instance.context().progress(format!("{database}: {found} sessions were told to end"), None);
+        let ended_early = tokio::select! {
+            () = instance.context().cancelled() => true,
+            () = tokio::time::sleep(ROUND_EVERY) => false,
+        };
+        if ended_early {
+            let message =
+                format!("{}: sessions of {database} come back or do not end: {}", instance.label(), ended.words());
+            let remedy =
+                "Stop what connects (services, pools), see KILL … WITH STATUSONLY for one that rolls back, then retry.";
+            return Err(Fault::new("BTN-0663", message, remedy));
+        }
+    }
+}
+
+/// Whom a task ended, and how often: by who they are, since a pool's sessions come back under other numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ended(BTreeMap<(String, String, String), u32>);
+
+impl Ended {
+    fn add(&mut self, session: &Connected) {
+        *self.0.entry((session.login.clone(), session.host.clone(), session.program.clone())).or_default() += 1;
+    }
+
+    pub fn count(&self) -> u32 {
+        self.0.values().sum()
+    }
+
+    pub fn words(&self) -> String {
+        let one = |((login, host, program), times): (&(String, String, String), &u32)| {
+            let times = if *times > 1 { format!(", {times} times") } else { String::new() };
+            format!("{login} on {} ({program}{times})", if host.is_empty() { "an unnamed host" } else { host })
+        };
+        match self.0.is_empty() {
+            true => "nobody".to_owned(),
+            false => self.0.iter().take(10).map(one).collect::<Vec<_>>().join(", "),
+        }
+    }
+
+    pub fn data(&self) -> serde_json::Value {
+        let one = |((login, host, program), times): (&(String, String, String), &u32)| serde_json::json!({ "login": login, "host": host, "program": program, "times": times });
+        self.0.iter().take(40).map(one).collect()
+    }
+}
