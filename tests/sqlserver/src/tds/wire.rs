@@ -233,3 +233,6 @@ fn feed(tls: &mut ServerConnection, mut records: &[u8], plain: &mut BytesMut) ->
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,9 @@ class PyTds:
         self.pytds = pytds
         keywords = {} if ask["defaults"] else {"autocommit": True}
         if ask["cafile"]:
+            # It would say only that TLS "does not work".
+            import OpenSSL  # noqa: F401
+
             keywords["cafile"] = ask["cafile"]
         self.connection = pytds.connect(
             ask["host"],

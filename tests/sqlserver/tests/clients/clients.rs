@@ -299,8 +299,8 @@ async fn python(name: &str, target: &Target, ask: &Json) -> String {
 }
 
 fn installation(name: &str) -> String {
-    let package = if name == "pytds" { "python3-tds" } else { "python3-pymssql" };
-    format!("{name} is missing: install the Debian package {package} (tests/run does)")
+    let packages = if name == "pytds" { "python3-tds and python3-openssl" } else { "python3-pymssql" };
+    format!("{name} cannot be used: install the Debian packages {packages} (tests/run does)")
 }
 
 async fn through_tiberius(target: &Target, statements: &[Statement]) -> Result<Vec<Result<Answer, Failure>>, Failure> {

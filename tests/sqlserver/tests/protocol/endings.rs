@@ -175,6 +175,18 @@ async fn a_login_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_cannot_keep_a_killed_session() {
+    let instance = plain().await;
+    let mut raw = Raw::log_in(&instance).await;
+    let spid = instance.toy.sessions()[0];
+    raw.send(&packet(BATCH, END, &batch_body("ENDLESS"))).await;
+    // More than the sockets hold is on its way when the first packets are here.
+    raw.packet().await.unwrap();
+    instance.toy.kill(spid);
+    logged_out(&instance, spid).await;
+}
+
+#[tokio::test]
 async fn an_instance_that_stops_ends_its_sessions() {
     let instance = plain().await;
     let _idle = connect_plain(&instance).await;
