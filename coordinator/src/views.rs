@@ -3,4 +3,5 @@
 
 pub mod cluster;
 pub mod group;
+pub mod plan;
 pub mod run;

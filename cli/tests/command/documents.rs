@@ -7,7 +7,9 @@ use baton_model::{
 };
 use baton_model::{
     outcome::{Attachment, Fault, Observation, Output},
-    plan::{Condition, Kind, OnFailure, Plan, Retry, Stage, Step, Task, Unreachable, Work},
+    plan::{
+        Condition, Kind, OnFailure, Opening, Plan, Retry, Sentence, Stage, Step, StepWindow, Task, Unreachable, Work,
+    },
     time::{Moment, Span},
     view::{
         HistoryLine, ObservedTask, PlanView, ProgressView, RunSummary, RunView, StepView, StepWord, TaskView, TaskWord,
@@ -254,6 +256,33 @@ fn planned(id: &str, name: &str, work: Work) -> Step {
         item: None,
         window: None,
     }
+}
+
+/// What the coordinators do themselves, what waits for a window, what is left behind.
+pub fn plan_of_a_night() -> PlanView {
+    let mut view = plan(Kind::Planned);
+    let endpoints = vec!["10.0.0.1:5041".to_owned(), "10.0.0.2:5041".to_owned()];
+    let gone = Work::ProveUnreachable { endpoints, from: 2, guard: Some("alive".into()) };
+    let mut night = planned("1", "Stop the services", Work::Act { tasks: vec![act("db1", "service.stop")] });
+    let told = "2026-11-22 01:00 UTC (02:00 Europe/Berlin)".to_owned();
+    let opening = Opening { opens: at(79_200), closes: at(90_000), told };
+    let definition = "sun 02:00 to 05:00 Europe/Berlin".to_owned();
+    night.window = Some(StepWindow { name: "maintenance".into(), definition, openings: vec![opening] });
+    let sentence = |text: &str, deferred| Sentence { text: text.into(), deferred };
+    let because = Some(sentence("site north is gone", false));
+    let role = planned("2", "The role moves", Work::Transfer { detach_old: true, because });
+    let paused = sentence("${found.why}", true);
+    let detach = planned("3", "What is left", Work::Detach { member: "db1".parse().unwrap(), because: paused });
+    let stage = |precheck, step| Stage { precheck, steps: vec![step] };
+    view.plan.stages = vec![
+        stage(true, planned("p1", "The chat is gone", gone)),
+        stage(false, night),
+        stage(false, role),
+        stage(false, detach),
+    ];
+    view.observations.clear();
+    view.warnings = vec!["step 1 \"Stop the services\" would wait for window maintenance".into()];
+    view
 }
 
 pub fn plan(kind: Kind) -> PlanView {

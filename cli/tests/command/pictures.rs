@@ -98,6 +98,7 @@ fn runs_in_full_and_as_a_list() {
 #[test]
 fn plans() {
     insta::assert_snapshot!("plan_planned", plan::render(&documents::plan(Kind::Planned), &look()));
+    insta::assert_snapshot!("plan_of_a_night", plan::render(&documents::plan_of_a_night(), &look()));
     insta::assert_snapshot!("plan_forced", plan::render(&documents::plan(Kind::Forced), &look()));
 }
 

@@ -234,7 +234,8 @@ impl Operator for OperatorApi {
         let plan = self.make_plan(&wish)?;
         let bill = self.bill(&plan).await?;
         let observations = if wish.observe { self.observe(&plan).await } else { Vec::new() };
-        let warnings = warnings(&plan, &observations);
+        let mut warnings = warnings(&plan, &observations);
+        warnings.extend(views::plan::ahead(&plan, self.proposer.now(), self.reachability.voters()));
         let view = PlanView {
             digest: plan.digest(),
             consequence: baton_planner::consequence::sentence(&plan),

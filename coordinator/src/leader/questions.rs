@@ -28,6 +28,8 @@ pub struct Questions {
     proposer: Proposer,
     reachability: Reachability,
     under_way: Arc<Mutex<BTreeSet<Question>>>,
+    /// Where clocks were said to disagree: once is enough.
+    disagreed: Arc<Mutex<BTreeSet<DueOpening>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +52,7 @@ impl Drop for UnderWay {
 
 impl Questions {
     pub fn new(log: Log<Replica>, proposer: Proposer, reachability: Reachability) -> Self {
-        Self { log, proposer, reachability, under_way: Arc::default() }
+        Self { log, proposer, reachability, under_way: Arc::default(), disagreed: Arc::default() }
     }
 
     /// Proposes to open a stage's windows, where most coordinators' clocks agree that they are open.
@@ -69,6 +71,9 @@ impl Questions {
                 })
             });
             if !agreed {
+                if !questions.disagreed.lock().unwrap_or_else(PoisonError::into_inner).insert(due.clone()) {
+                    return;
+                }
                 tracing::warn!(run = %due.run, clocks = ?survey.clocks, "a window is open by this clock, and most coordinators do not say so");
                 return;
             }

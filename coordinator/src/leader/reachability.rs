@@ -113,7 +113,8 @@ impl Reachability {
         (sightings, self.voters())
     }
 
-    fn voters(&self) -> usize {
+    /// Votes in the cluster.
+    pub fn voters(&self) -> usize {
         self.log.status().members.values().filter(|member| member.voter).count()
     }
 

@@ -56,6 +56,8 @@ fn a_service_that_answers_one_coordinator_stops_the_run_and_a_dead_one_is_proven
     assert!(why.contains("the word of 3 coordinators is wanted, and 2 of 3 could tell"), "{why}");
     assert_eq!(world.baton(&["abort", "shop-2", "--reason", "a test", "--watch"]).code, 1);
     define(&world, port, 4);
+    let warnings = world.json(&["plan", "shop", "work"])["warnings"].to_string();
+    assert!(warnings.contains("would fail: it takes the word of 4 coordinators, and the cluster has 3"), "{warnings}");
     let said = world.baton(&["run", "shop", "work", "--yes"]);
     assert_eq!(said.code, 3, "{said:?}");
     let why = world.show("shop-3")["why"].to_string();

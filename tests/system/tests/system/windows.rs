@@ -51,6 +51,9 @@ fn waits(world: &World, run: &str) {
 fn a_step_waits_for_its_window_over_every_death_until_an_operator_opens_it() {
     let mut world = World::start(&HOSTS);
     define(&world, "later");
+    let plan = world.json(&["plan", "shop", "work"]);
+    let warning = plan["warnings"].as_array().and_then(|all| all.last()).expect("a warning").to_string();
+    assert!(warning.contains("would wait for window later, which opens 20"), "{plan}");
     let run = world.begin(&["run", "shop", "work"]);
     waits(&world, &run);
     for words in [["status"].as_slice(), &["status", "shop"], &["show", &run]] {
