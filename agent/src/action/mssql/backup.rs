@@ -44,7 +44,7 @@ impl std::ops::Deref for BackingUp {
 enum There {
     Nothing,
     /// This task's own.
-    Own(Header),
+    Own(Box<Header>),
     /// Of somebody else's, or not what is wished.
     Other(String),
     Unreadable(String),
@@ -74,7 +74,7 @@ async fn there(backup: &Backup, instance: &mut Instance<'_>) -> Result<There, Fa
     let mark = mark(instance.context());
     let own = mark.is_some_and(|mark| mark == last.name);
     if own && wished && !last.damaged && last.database.eq_ignore_ascii_case(&backup.database) {
-        return Ok(There::Own(last.clone()));
+        return Ok(There::Own(Box::new(last.clone())));
     }
     let named = if last.name.is_empty() { "without a name".to_owned() } else { format!("named {:?}", last.name) };
     Ok(There::Other(format!("a backup of {} {named}, of {}", last.database, last.finished)))
@@ -144,7 +144,7 @@ impl BackingUp {
         format!("BACKUP {what} {} TO DISK = {} WITH {}", name(&self.database), literal(&self.path), options.join(", "))
     }
 
-    async fn write(&self, instance: &mut Instance<'_>, anew: bool, ended: &mut Ended) -> Result<Header, Failure> {
+    async fn write(&self, instance: &mut Instance<'_>, anew: bool, ended: &mut Ended) -> Result<Box<Header>, Failure> {
         let sql = self.statement(mark(instance.context()).as_deref(), anew);
         let what = format!("{}: {}", self.database, kind_words(self.kind));
         loop {

@@ -137,9 +137,9 @@ pub enum Verdict {
     /// These, in this order, without a gap.
     Apply(Vec<Header>),
     /// Nothing may be applied.
-    Gap(Gap),
+    Gap(Box<Gap>),
     /// The only set that goes on from here is damaged.
-    Damaged(Header),
+    Damaged(Box<Header>),
 }
 
 /// A missing piece of the chain.
@@ -181,7 +181,7 @@ pub fn plan(standing: &Standing, files: &[Seen], until: Option<Lsn>) -> Plan {
         }
     }
     // From here on the order in which the files came has no say.
-    logs.sort_by(|a, b| (a.first, a.last, a.damaged, a.place()).cmp(&(b.first, b.last, b.damaged, b.place())));
+    logs.sort_by_cached_key(|header| (header.first, header.last, header.damaged, header.place()));
     unreadable.sort();
 
     let before = logs.len();
@@ -252,19 +252,19 @@ fn verdict(
     unreadable: Vec<String>,
 ) -> Verdict {
     if let Some(header) = furthest(end, logs, true) {
-        return Verdict::Damaged(header.clone());
+        return Verdict::Damaged(Box::new(header.clone()));
     }
     // Whatever reaches beyond the end of the chain cannot be reached: because of a missing file, or of another recovery fork.
     let behind = logs.iter().filter(|header| header.last > end.applied).min_by_key(|header| header.first);
     let short = until.filter(|until| *until > end.applied);
     if behind.is_some() || short.is_some() {
-        return Verdict::Gap(Gap {
+        return Verdict::Gap(Box::new(Gap {
             needed: end.applied,
             after: chosen.last().copied().cloned(),
             before: behind.copied().cloned(),
             until: short,
             unreadable,
-        });
+        }));
     }
     debug_assert!(end.applied >= standing.applied);
     if chosen.is_empty() { Verdict::Nothing } else { Verdict::Apply(chosen.into_iter().cloned().collect()) }

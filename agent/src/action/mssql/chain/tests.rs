@@ -113,7 +113,7 @@ fn a_copy_only_log_beside_the_chain_does_not_break_it() {
 fn a_damaged_file_stops_everything_unless_another_holds_the_same_log() {
     let damaged = Header { damaged: true, ..log("b", 20, 30) };
     let files = [log("a", 10, 20), damaged.clone(), log("c", 30, 40)];
-    assert_eq!(plan(&at(10), &sets(files.clone()), None).verdict, Verdict::Damaged(damaged));
+    assert_eq!(plan(&at(10), &sets(files.clone()), None).verdict, Verdict::Damaged(Box::new(damaged)));
     let with_copy = plan(&at(10), &sets(files.into_iter().chain([log("b again", 20, 30)])), None);
     assert_eq!(order(&with_copy), [(10, 20), (20, 30), (30, 40)]);
     assert_eq!(whys(&with_copy), ["b: it is damaged, and another file holds the same log"]);
