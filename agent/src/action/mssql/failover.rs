@@ -8,7 +8,7 @@ use baton_model::{
     action::mssql::AgFailover,
     outcome::{Fault, Observation},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     decide::{Way, planned},
@@ -62,6 +62,12 @@ impl Perform for AgFailover {
             let (state, note) = pursuit.run(&mut eyes, context).await?;
             return Ok(done(&state, note, from));
         }
+    }
+
+    async fn found(&self, context: &Context) -> Result<Value, Fault> {
+        let mut eyes = Eyes::new(&self.group, &self.connection, &self.replicas, context).await?;
+        let state = eyes.look().await?;
+        Ok(done(&state, String::new(), None).data)
     }
 
     fn repeatable(&self) -> bool {

@@ -87,6 +87,12 @@ impl Perform for AgForceFailover {
         }
     }
 
+    async fn found(&self, context: &Context) -> Result<Value, Fault> {
+        let mut eyes = Eyes::new(&self.group, &self.connection, &self.replicas, context).await?;
+        let state = eyes.look().await?;
+        Ok(done(&state, String::new(), Value::Null).data)
+    }
+
     fn repeatable(&self) -> bool {
         true
     }

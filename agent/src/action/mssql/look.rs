@@ -26,7 +26,7 @@ use crate::{
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// While a role moves, an old and a new word may be read side by side: two primaries are looked at again before they count.
 const DOUBT_EVERY: Duration = Duration::from_millis(400);
-const DOUBTS: u32 = 8;
+const DOUBT: Duration = Duration::from_secs(4);
 
 const OWN: &str = "SELECT ar.replica_server_name, ag.cluster_type, rs.role, rs.operational_state, rs.connected_state, \
     rs.synchronization_health, gs.primary_replica \
@@ -107,15 +107,15 @@ impl Eyes {
 
     /// Everybody's word. Two primaries that stay are the fault, whatever was asked.
     pub async fn look(&mut self) -> Result<GroupState, Fault> {
-        let mut state = self.glance().await;
-        for _ in 0..DOUBTS {
-            if two_primaries(&state).is_none() {
-                return Ok(state);
+        let doubted_until = Instant::now() + DOUBT;
+        loop {
+            let state = self.glance().await;
+            match two_primaries(&state) {
+                None => return Ok(state),
+                Some(fault) if Instant::now() >= doubted_until => return Err(fault),
+                Some(_) => tokio::time::sleep(DOUBT_EVERY).await,
             }
-            tokio::time::sleep(DOUBT_EVERY).await;
-            state = self.glance().await;
         }
-        two_primaries(&state).map_or(Ok(state), Err)
     }
 
     /// Everybody's word as it comes; while a role moves, an old and a new one may stand side by side.

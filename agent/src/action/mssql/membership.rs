@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     decide::{own, primary},
     look::Eyes,
-    send::{Answer, answer, next_look, send, set_hadr},
+    send::{Answer, Sent, answer, next_look, send, set_hadr},
     state::{GroupState, Role, same},
 };
 use crate::{
@@ -140,6 +140,7 @@ async fn until(
     context: &Context,
 ) -> Result<Effect, Failure> {
     let mut sent = false;
+    let mut said = Sent::default();
     let mut last: Option<Fault> = None;
     loop {
         let state = eyes.look().await?;
@@ -153,9 +154,9 @@ async fn until(
                 "what was sent is not seen".to_owned()
             }
         };
-        if let Some(target) = whom(eyes, &state) {
+        if let Some(target) = whom(eyes, &state).filter(|_| said.may(sql)) {
             match answer(&send(&target, sql, context).await) {
-                Answer::Awaited => sent = true,
+                Answer::Accepted | Answer::Awaited => sent = true,
                 Answer::Perhaps(fault) => {
                     sent = true;
                     context.progress(&fault.message, None);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     decide::{Paused, Thrown, copies, own, paused},
     look::Eyes,
-    send::{Answer, answer, next_look, send, set_hadr},
+    send::{Answer, Sent, answer, next_look, send, set_hadr},
     state::{GroupState, Role},
 };
 use crate::action::{Context, Effect, Failure, Perform};
@@ -38,7 +38,7 @@ impl Perform for AgResume {
         let name = own(&state)?.name.clone();
         if before.is_empty() {
             let summary = format!("{name}: no copy is suspended");
-            return Ok(Effect { summary, data: json!({ "resumed": {} }), changed: Some(false) });
+            return Ok(Effect { summary, data: json!({ "replica": name, "resumed": {} }), changed: Some(false) });
         }
         if own(&state)?.role != Role::Primary && state.primary().is_none() {
             let message = format!(
@@ -61,6 +61,12 @@ impl Perform for AgResume {
             before.iter().map(|one| (one.database.clone(), paused_json(one))).collect();
         let summary = format!("{name}: resumed {}", sentence(&before));
         Ok(Effect { summary, data: json!({ "replica": name, "resumed": data }), changed: Some(true) })
+    }
+
+    async fn found(&self, context: &Context) -> Result<Value, Fault> {
+        let mut eyes = Eyes::new(&self.group, &self.connection, &self.replicas, context).await?;
+        let state = eyes.look().await?;
+        Ok(json!({ "replica": own(&state)?.name, "resumed": {} }))
     }
 
     fn repeatable(&self) -> bool {
@@ -88,11 +94,17 @@ impl Perform for AgSuspend {
         let name = own(&state)?.name.clone();
         if moving.is_empty() {
             let summary = format!("{name}: all were suspended");
-            return Ok(Effect { summary, data: json!({ "suspended": [] }), changed: Some(false) });
+            return Ok(Effect { summary, data: json!({ "replica": name, "suspended": [] }), changed: Some(false) });
         }
         move_all(&mut eyes, &moving, "SUSPEND", true, context).await?;
         let summary = format!("{name}: suspended {}", moving.join(", "));
         Ok(Effect { summary, data: json!({ "replica": name, "suspended": moving }), changed: Some(true) })
+    }
+
+    async fn found(&self, context: &Context) -> Result<Value, Fault> {
+        let mut eyes = Eyes::new(&self.group, &self.connection, &self.replicas, context).await?;
+        let state = eyes.look().await?;
+        Ok(json!({ "replica": own(&state)?.name, "suspended": [] }))
     }
 
     fn repeatable(&self) -> bool {
@@ -115,6 +127,7 @@ async fn move_all(
 ) -> Result<(), Failure> {
     let target = eyes.own().clone();
     let mut last: Option<Fault> = None;
+    let mut sent = Sent::default();
     loop {
         let state = eyes.look().await?;
         let left: Vec<String> = match copies(&state, databases) {
@@ -132,9 +145,9 @@ async fn move_all(
         if left.is_empty() {
             return Ok(());
         }
-        for database in &left {
+        for database in left.iter().filter(|database| sent.may(database)).collect::<Vec<_>>() {
             match answer(&send(&target, &set_hadr(database, word), context).await) {
-                Answer::Awaited => {}
+                Answer::Accepted | Answer::Awaited => {}
                 Answer::Perhaps(fault) => {
                     context.progress(&fault.message, None);
                     last = Some(fault);

@@ -19,6 +19,8 @@ use crate::action::{Context, Failure};
 
 /// An answer that leaves it open counts as "did not happen" when everything has stood as before for so long.
 const SETTLED: Duration = Duration::from_secs(5);
+/// One that was accepted was lost when everything has stood as before for so long: its instance ended before the effect.
+const LOST: Duration = Duration::from_secs(20);
 /// So long an old primary of Pacemaker's may go on saying PRIMARY before it is told: nobody else tells it.
 const UNTOLD: Duration = Duration::from_secs(2);
 
@@ -42,6 +44,7 @@ impl Pursuit<'_> {
     pub async fn run(&self, eyes: &mut Eyes, context: &Context) -> Result<(GroupState, String), Failure> {
         let target = eyes.own().clone();
         let sql = alter(self.group, self.start.cluster, self.words);
+        let mut noted = String::new();
         loop {
             let mut sending = Box::pin(send(&target, &sql, context));
             let mut said: Option<Answer> = None;
@@ -56,18 +59,21 @@ impl Pursuit<'_> {
                     }
                     more = next_look(context) => if !more { return Err(self.not_seen(eyes, said).await) },
                 }
-                match self.seen(eyes, context, &mut told).await {
+                match self.seen(eyes, context, &mut told, &mut noted).await {
                     Some(Seen::There(state, note)) => return Ok((state, note)),
                     Some(Seen::Untouched) => match &said {
                         // Refused, and everything is as it was: that is certain.
                         Some(Answer::Refused(fault)) => return Err(Failure::Failed(fault.clone())),
-                        Some(Answer::Perhaps(fault)) => {
-                            if untouched.get_or_insert_with(Instant::now).elapsed() > SETTLED {
+                        Some(answer @ (Answer::Perhaps(_) | Answer::Accepted)) => {
+                            let (settled, words) = match answer {
+                                Answer::Perhaps(fault) => (SETTLED, fault.message.as_str()),
+                                _ => (LOST, "it was accepted, and nothing came of it"),
+                            };
+                            if untouched.get_or_insert_with(Instant::now).elapsed() > settled {
                                 untouched = None;
                                 match (self.verdict)(&eyes.look().await?)? {
                                     Way::Ready(_) => {
-                                        let note = format!("{}; everything is as it was: sent again", fault.message);
-                                        context.progress(note, None);
+                                        context.progress(format!("{words}; everything is as it was: sent again"), None);
                                         break;
                                     }
                                     Way::NotReady(fault) => context.progress(fault.message, None),
@@ -86,10 +92,11 @@ impl Pursuit<'_> {
     /// Only looks, for a change that somebody else began, or that an earlier process sent. Ends without success where
     /// everything stands as before.
     pub async fn watch(&self, eyes: &mut Eyes, context: &Context) -> Result<Option<(GroupState, String)>, Failure> {
+        let mut noted = String::new();
         let mut untouched: Option<Instant> = None;
         let mut told = None;
         loop {
-            match self.seen(eyes, context, &mut told).await {
+            match self.seen(eyes, context, &mut told, &mut noted).await {
                 Some(Seen::There(state, note)) => return Ok(Some((state, note))),
                 Some(Seen::Untouched) if untouched.get_or_insert_with(Instant::now).elapsed() > SETTLED => {
                     return Ok(None);
@@ -103,14 +110,23 @@ impl Pursuit<'_> {
         }
     }
 
-    async fn seen(&self, eyes: &mut Eyes, context: &Context, told: &mut Option<Instant>) -> Option<Seen> {
+    async fn seen(
+        &self,
+        eyes: &mut Eyes,
+        context: &Context,
+        told: &mut Option<Instant>,
+        noted: &mut String,
+    ) -> Option<Seen> {
         let state = eyes.glance().await;
         let old = self.start.from.as_deref();
         match after(&state, &self.start.target, old) {
             After::There(note) => Some(Seen::There(state, note)),
             After::Untouched(_) => Some(Seen::Untouched),
             After::Coming(note) => {
-                context.progress(&note, None);
+                if *noted != note {
+                    context.progress(&note, None);
+                    *noted = note;
+                }
                 self.tell_old_primary(eyes, &state, context, told).await;
                 None
             }
@@ -147,7 +163,7 @@ impl Pursuit<'_> {
             Some(Answer::Perhaps(fault) | Answer::Refused(fault)) => {
                 format!(" The instance had said: {}", fault.message)
             }
-            Some(Answer::Awaited) | None => String::new(),
+            Some(Answer::Accepted | Answer::Awaited) | None => String::new(),
         };
         let message = format!(
             "{}: {} was not seen as primary by every replica before the end of the step: {}.{words}",

@@ -3,9 +3,10 @@
 //! Apart because such a statement returns before its effect, or never, or with an error although it worked: nobody here draws
 //! a conclusion. The word that forces a failover is written in `force_failover` alone.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use baton_model::outcome::Fault;
+use tokio::time::Instant;
 
 use super::state::Cluster;
 use crate::{
@@ -59,7 +60,9 @@ pub async fn send(target: &Target, sql: &str, context: &Context) -> Result<(), E
 /// What an answer says of the effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Accepted, or under way already: the effect is waited for, and nothing is sent again.
+    /// Accepted: the effect is waited for.
+    Accepted,
+    /// Under way, or so already: nothing is sent again.
     Awaited,
     /// It may have happened: where it certainly did not, it may be sent again.
     Perhaps(Fault),
@@ -70,7 +73,7 @@ pub enum Answer {
 /// Numbers whose meaning lies in the state: 41122 says that it is so already, 41113 that it is coming.
 pub fn answer(said: &Result<(), Error>) -> Answer {
     let error = match said {
-        Ok(()) => return Answer::Awaited,
+        Ok(()) => return Answer::Accepted,
         Err(error) => error,
     };
     match (error.number(), error.class()) {
@@ -89,6 +92,25 @@ fn left_to_pacemaker(error: &Error) -> Fault {
         format!("{error}: the group is Pacemaker's, and the instance takes no such word from this session"),
         "Let the cluster move it (pcs resource move), or allow the login to speak for the cluster, then retry: the action looks first.",
     )
+}
+
+/// A statement that was accepted and is not seen yet is not sent again before so long.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
+
+/// When each thing was last said.
+#[derive(Debug, Default)]
+pub struct Sent(BTreeMap<String, Instant>);
+
+impl Sent {
+    /// Whether it may be said now; then it counts as said.
+    pub fn may(&mut self, what: &str) -> bool {
+        let now = Instant::now();
+        if self.0.get(what).is_some_and(|at| now.duration_since(*at) < AGAIN_AFTER) {
+            return false;
+        }
+        self.0.insert(what.to_owned(), now);
+        true
+    }
 }
 
 /// Waits until the next look; false where the task ends first.

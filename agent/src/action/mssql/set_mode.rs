@@ -8,12 +8,12 @@ use baton_model::{
     action::mssql::{AgSetMode, Availability as Wish, FailoverMode},
     outcome::{Fault, Observation},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     decide::{primary, two_primaries},
     look::Eyes,
-    send::{Answer, answer, next_look, send},
+    send::{Answer, Sent, answer, next_look, send},
     state::{Availability, Cluster, Failover, GroupState, Mode},
 };
 use crate::{
@@ -41,6 +41,7 @@ impl Perform for AgSetMode {
         let mut eyes = Eyes::new(&self.group, &self.connection, &self.replicas, context).await?;
         let mut sent: Vec<String> = Vec::new();
         let mut last: Option<Fault> = None;
+        let mut said_at = Sent::default();
         loop {
             let state = eyes.look().await?;
             let replica = self.replica_name(&state);
@@ -59,7 +60,7 @@ impl Perform for AgSetMode {
                 return Ok(Effect { summary, data, changed: Some(!sent.is_empty()) });
             };
             let target = state.primary().and_then(|one| eyes.target_of(&state, &one.name)).cloned();
-            if let Some(target) = target.filter(|_| !next.is_empty()) {
+            if let Some(target) = target.filter(|_| !next.is_empty() && said_at.may(next)) {
                 let sql = format!(
                     "ALTER AVAILABILITY GROUP {} MODIFY REPLICA ON {} WITH ({next});",
                     name(&self.group),
@@ -67,7 +68,7 @@ impl Perform for AgSetMode {
                 );
                 let said = send(&target, &sql, context).await;
                 match answer(&said) {
-                    Answer::Awaited => note(&mut sent, next),
+                    Answer::Accepted | Answer::Awaited => note(&mut sent, next),
                     // 41140: the role moved between the look and the statement.
                     Answer::Refused(fault)
                         if said.as_ref().err().and_then(|error| error.number()).map(class) != Some(Class::Place) =>
@@ -87,6 +88,13 @@ impl Perform for AgSetMode {
                 return Err(Failure::Unclear(Fault::new("BTN-0643", message, "See mssql.ag.role; retry looks first.")));
             }
         }
+    }
+
+    async fn found(&self, context: &Context) -> Result<Value, Fault> {
+        let mut eyes = Eyes::new(&self.group, &self.connection, &self.replicas, context).await?;
+        let state = eyes.look().await?;
+        let primary = state.primary().map(|one| &one.name);
+        Ok(json!({ "replica": self.replica_name(&state), "primary": primary, "set": [] }))
     }
 
     fn repeatable(&self) -> bool {

@@ -18,14 +18,14 @@ use crate::{
 
 /// A session on either product.
 pub(super) enum Server {
-    Postgres(host::postgres::Session),
+    Postgres(Box<host::postgres::Session>),
     Sqlserver(Box<host::sqlserver::Session>),
 }
 
 impl Server {
     pub(super) async fn open(connection: &Connection, context: &Context) -> Result<Self, Fault> {
         Ok(match connection.kind {
-            Kind::Postgres => Server::Postgres(postgres::open(connection, context).await?),
+            Kind::Postgres => Server::Postgres(Box::new(postgres::open(connection, context).await?)),
             Kind::Sqlserver => Server::Sqlserver(Box::new(sqlserver::open(connection, context).await?)),
         })
     }
