@@ -23,10 +23,11 @@ struct Statement {
 /// What a call comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
-    /// The engine is asked.
-    Ask(Request),
-    /// The engine is asked, and the client is told the handle of what it prepared.
-    AskAndTell(Request, Parameter),
+    /// The engine is asked, and the client is told the handle of what it prepared with it.
+    Ask {
+        request: Request,
+        tell: Option<Parameter>,
+    },
     /// The client is told a handle, and nothing is run.
     Tell(Parameter),
     /// The session goes back to its beginning.
@@ -43,7 +44,7 @@ impl Prepared {
     pub fn meaning(&mut self, call: Call) -> Meaning {
         let bare = call.name.rsplit('.').next().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
         match bare.as_str() {
-            "sp_executesql" => Meaning::Ask(execute_sql(call.parameters)),
+            "sp_executesql" => ask(execute_sql(call.parameters)),
             "sp_prepare" => match self.prepare(&call.parameters) {
                 Ok((handle, _)) => Meaning::Tell(handle),
                 Err(refusal) => Meaning::Refused(refusal),
@@ -51,14 +52,14 @@ impl Prepared {
             "sp_prepexec" => match self.prepare(&call.parameters) {
                 Ok((handle, statement)) => {
                     let values = call.parameters.into_iter().skip(3).collect();
-                    Meaning::AskAndTell(statement.request(values), handle)
+                    Meaning::Ask { request: statement.request(values), tell: Some(handle) }
                 }
                 Err(refusal) => Meaning::Refused(refusal),
             },
             "sp_execute" => match handle_of(&call.parameters).and_then(|handle| self.statements.get(&handle)) {
                 Some(statement) => {
                     let statement = statement.clone();
-                    Meaning::Ask(statement.request(call.parameters.into_iter().skip(1).collect()))
+                    ask(statement.request(call.parameters.into_iter().skip(1).collect()))
                 }
                 None => Meaning::Refused(no_such_handle(&call.parameters)),
             },
@@ -73,7 +74,7 @@ impl Prepared {
             name if name.starts_with("sp_cursor") || name == "sp_prepexecrpc" => {
                 Meaning::Refused(error(2812, format!("Could not find stored procedure '{name}'.")))
             }
-            _ => Meaning::Ask(Request::Procedure { name: call.name, parameters: call.parameters }),
+            _ => ask(Request::Procedure { name: call.name, parameters: call.parameters }),
         }
     }
 
@@ -96,6 +97,10 @@ impl Prepared {
         let told = Parameter { name: handle.name.clone(), value: Value::Int(self.last), output: true };
         Ok((told, statement))
     }
+}
+
+fn ask(request: Request) -> Meaning {
+    Meaning::Ask { request, tell: None }
 }
 
 fn handle_of(parameters: &[Parameter]) -> Option<i32> {
@@ -188,7 +193,7 @@ mod tests {
         let declarations = "@a int, @b decimal(10,2),@c nvarchar(max) OUTPUT";
         let values = vec![Value::Text("x".into()), Value::Text(declarations.into()), Value::Int(1), Value::Int(2)];
         match Prepared::default().meaning(call("sys.sp_executesql", values)) {
-            Meaning::Ask(request) => assert_eq!(names(&request), ["@stmt", "@params", "@a", "@b"]),
+            Meaning::Ask { request, tell: None } => assert_eq!(names(&request), ["@stmt", "@params", "@a", "@b"]),
             other => panic!("{other:?}"),
         }
     }
@@ -201,13 +206,13 @@ mod tests {
         assert_eq!(handle.value, Value::Int(1));
         let run = call("sp_execute", vec![Value::Int(1), Value::Int(7)]);
         match prepared.meaning(run.clone()) {
-            Meaning::Ask(request) => assert_eq!(names(&request), ["@stmt", "@params", "@a"]),
+            Meaning::Ask { request, tell: None } => assert_eq!(names(&request), ["@stmt", "@params", "@a"]),
             other => panic!("{other:?}"),
         }
         assert_eq!(prepared.meaning(call("sp_unprepare", vec![Value::Int(1)])), Meaning::Nothing);
         assert!(matches!(prepared.meaning(run), Meaning::Refused(message) if message.number == 8179));
         assert!(
-            matches!(prepared.meaning(call("sp_prepexec", statement)), Meaning::AskAndTell(_, handle) if handle.value == Value::Int(2))
+            matches!(prepared.meaning(call("sp_prepexec", statement)), Meaning::Ask { tell: Some(handle), .. } if handle.value == Value::Int(2))
         );
     }
 
@@ -217,6 +222,6 @@ mod tests {
         assert!(
             matches!(prepared.meaning(call("sp_cursoropen", vec![])), Meaning::Refused(message) if message.number == 2812)
         );
-        assert!(matches!(prepared.meaning(call("sp_who2", vec![])), Meaning::Ask(_)));
+        assert!(matches!(prepared.meaning(call("sp_who2", vec![])), Meaning::Ask { .. }));
     }
 }

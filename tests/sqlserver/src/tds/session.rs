@@ -165,7 +165,7 @@ where
         }
         match message.kind {
             Kind::Batch => match request::batch(&message.body) {
-                Ok(text) => self.run(Request::Batch(text), Asked::Batch).await,
+                Ok(text) => self.run(Request::Batch(text), Asked::Batch).await.map(|_| ()),
                 Err(malformed) => self.refuse(&protocol_error(malformed.to_string())).await,
             },
             Kind::Rpc => match request::calls(&message.body) {
@@ -227,14 +227,11 @@ where
         for (index, call) in calls.into_iter().enumerate() {
             let more = index < last;
             let told = match self.prepared.meaning(call) {
-                Meaning::Ask(request) => {
-                    self.run(request, Asked::Procedure { tell: None, more }).await?;
-                    continue;
-                }
-                Meaning::AskAndTell(request, handle) => {
-                    self.run(request, Asked::Procedure { tell: Some(handle), more }).await?;
-                    continue;
-                }
+                Meaning::Ask { request, tell } => match self.run(request, Asked::Procedure { tell, more }).await? {
+                    Ran::ToItsEnd => continue,
+                    // The client wants none of the others either.
+                    Ran::Cancelled => break,
+                },
                 Meaning::Tell(handle) => Answer::Output(handle),
                 Meaning::Reset => {
                     self.reset().await;
@@ -251,7 +248,7 @@ where
     }
 
     async fn transact(&mut self, transaction: Transaction) -> Result<(), End> {
-        self.run(Request::Batch(transaction.statement()), Asked::Transaction(transaction)).await
+        self.run(Request::Batch(transaction.statement()), Asked::Transaction(transaction)).await.map(|_| ())
     }
 
     /// What changed when the client's transaction was done as it asked.
@@ -275,7 +272,7 @@ where
     }
 
     /// Has the engine do it, and tells the client all about it.
-    async fn run(&mut self, request: Request, asked: Asked) -> Result<(), End> {
+    async fn run(&mut self, request: Request, asked: Asked) -> Result<Ran, End> {
         let (answers, mut answered) = mpsc::channel(ANSWERS_MAX);
         let cancelled = CancellationToken::new();
         let work = tokio::spawn({
@@ -309,6 +306,7 @@ where
             self.put(&mut response, Answer::Said(message));
         }
         let severe = response.is_severe();
+        let ran = if response.is_cancelled() { Ran::Cancelled } else { Ran::ToItsEnd };
         let more = match asked {
             Asked::Procedure { tell, more } => {
                 if let Some(handle) = tell {
@@ -328,12 +326,13 @@ where
         self.database = database;
         if let Err(unspeakable) = finished {
             error!(spid = self.spid, %unspeakable, "the engine's answer cannot be sent");
-            return self.refuse(&simulator_error(&unspeakable.to_string())).await;
+            self.refuse(&simulator_error(&unspeakable.to_string())).await?;
+            return Err(End::Severe);
         }
         if !in_procedure || severe {
             self.end_message().await?;
         }
-        if severe { Err(End::Severe) } else { Ok(()) }
+        if severe { Err(End::Severe) } else { Ok(ran) }
     }
 
     /// Passes answers on until there are no more, and listens for an attention meanwhile.
@@ -446,6 +445,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if listens { wire.packet().await } else { Err(wire.ended().await) }
+}
+
+/// How far a request came.
+enum Ran {
+    ToItsEnd,
+    Cancelled,
 }
 
 /// What kind of request the engine works on.

@@ -8,7 +8,7 @@ use tiberius::QueryItem;
 use crate::clients::{Client, run};
 use crate::conversation::target;
 use crate::encryption::{Tiberius, connect_plain};
-use crate::raw::{self, ATTENTION, BATCH, END, IGNORE, RESET, Raw, batch_body, done, packet};
+use crate::raw::{self, ATTENTION, BATCH, END, IGNORE, RESET, RPC, Raw, batch_body, done, packet};
 use crate::toy::{Event, Instance};
 
 const ATTENTION_BIT: u16 = 0x20;
@@ -106,6 +106,19 @@ async fn an_attention_in_the_middle_of_a_request_drops_it() {
     assert!(instance.toy.batches().is_empty());
     assert_eq!(done(&raw.ask("SELECT 2").await) & ATTENTION_BIT, 0);
     assert_eq!(instance.toy.batches(), ["SELECT 2"]);
+}
+
+#[tokio::test]
+async fn an_attention_ends_all_calls_of_a_message() {
+    let instance = plain().await;
+    let mut raw = Raw::log_in(&instance).await;
+    let call = |name: &str| [vec![name.len() as u8, 0], raw::utf16(name), vec![0, 0]].concat();
+    let message = [crate::values::headers(), call("sp_toy"), vec![0xFF], call("sp_wait"), vec![0xFF], call("sp_toy")];
+    raw.send(&[packet(RPC, END, &message.concat()), packet(ATTENTION, END, &[])].concat()).await;
+    assert_eq!(done(&raw.reply().await), ATTENTION_BIT);
+    assert!(raw.is_silent().await);
+    assert_ne!(done(&raw.ask("SELECT 1").await), ATTENTION_BIT);
+    assert!(cancelled(&instance.toy.events()) <= 1);
 }
 
 #[tokio::test]

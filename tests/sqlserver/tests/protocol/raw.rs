@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::toy::{DEADLINE, Instance, PASSWORD, USER};
 
 pub const BATCH: u8 = 0x01;
+pub const RPC: u8 = 0x03;
 pub const ATTENTION: u8 = 0x06;
 pub const LOGIN: u8 = 0x10;
 pub const PRELOGIN: u8 = 0x12;
@@ -28,7 +29,7 @@ pub fn packet(kind: u8, status: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn utf16(text: &str) -> Vec<u8> {
+pub fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 

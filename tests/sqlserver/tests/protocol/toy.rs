@@ -190,6 +190,11 @@ impl Server for Toy {
         self.tell(Event::Asked(spid, request.clone()));
         let ended = match request {
             Request::Batch(text) => self.batch(spid, &text, &answers, &cancelled).await,
+            Request::Procedure { name, .. } if name == "sp_wait" => {
+                cancelled.cancelled().await;
+                self.tell(Event::Cancelled(spid));
+                Ok(())
+            }
             Request::Procedure { name, parameters } => procedure(&name, parameters, &answers).await,
         };
         if ended.is_err() {
