@@ -104,6 +104,15 @@ fn bills_plans_and_runs_that_lose_data() {
     insta::assert_snapshot!("bill_mixed", bill::render(&mixed(), &look()));
     let alone = said("SQL2", "RESOLVING", before(1), vec![row("orders", "SQL2", true, "97", "2026-11-21T02:58:31")]);
     insta::assert_snapshot!("bill_never_seen", bill::render(&bill_of(vec![("pomdb2", alone)]), &look()));
+    let mut silent = row("orders", "SQL2", true, "97", "2026-11-21T02:58:31");
+    silent["last_hardened_lsn"] = Value::Null;
+    silent["last_commit_time"] = Value::Null;
+    let rows = ["SQL1", "SQL2"].map(|name| row("orders", name, name == "SQL1", "97", "2026-11-21T02:58:31")).into();
+    let seen = bill_of(vec![
+        ("pomdb1", said("SQL1", "PRIMARY", before(90), rows)),
+        ("pomdb2", said("SQL2", "RESOLVING", before(1), vec![silent])),
+    ]);
+    insta::assert_snapshot!("bill_seen_by_the_other", bill::render(&seen, &look()));
     insta::assert_snapshot!("bill_nothing_known", bill::render(&bill_of(vec![]), &look()));
     let drawn = plan::render(&plan_view(), &look());
     let (_, shown) = drawn.split_once("what this would lose").expect("the bill stands in the plan");

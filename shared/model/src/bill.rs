@@ -243,6 +243,9 @@ pub struct Bill {
     pub cautions: Vec<String>,
 }
 
+/// A loss that grew by more than this between bill and start is another loss.
+const GROWN: Span = Span::from_secs(60);
+
 impl Bill {
     /// From what was kept of the group's samples.
     pub fn of(samples: &Samples, parties: &Parties, now: Moment) -> Self {
@@ -281,6 +284,12 @@ impl Bill {
             match (&before.loss, &now.loss) {
                 (Loss::NothingIfReady { .. }, Loss::AtMost { .. }) => {
                     worse.push(format!("{}: the target is no longer ready for a failover", now.name));
+                }
+                // An operator who reads for some seconds while a live primary goes on is not asked again and again.
+                (Loss::AtMost { commits: before, .. }, Loss::AtMost { commits, .. })
+                    if commits.0 > before.0.saturating_add(GROWN.0) =>
+                {
+                    worse.push(format!("{}: {} of commits now, not {}", now.name, length(*commits), length(*before)));
                 }
                 (Loss::NothingIfReady { .. } | Loss::AtMost { .. }, Loss::Unknown { why }) => {
                     worse.push(format!("{}: its loss is unknown now, since {why}", now.name));

@@ -239,6 +239,13 @@ fn only_what_is_really_worse_asks_again() {
     let mut later = shown.clone();
     later.made = Moment(NOW.0 + 60_000);
     assert_eq!(later.worse_than(&shown), Vec::<String>::new());
+    let ahead = |commit: &str| {
+        let late =
+            with(row("a", "SQL1", true, 990, "07"), "last_commit_time", json!(format!("2026-11-21T10:{commit}")));
+        bill(vec![late], vec![row("a", "SQL2", true, 800, "05")]).worse_than(&shown)
+    };
+    assert_eq!(ahead("01:07"), Vec::<String>::new(), "a minute more, read and typed");
+    assert_eq!(ahead("01:08"), ["a: 1 min 3 s of commits now, not 2 s"]);
     let back = bill(primary(), vec![row("a", "SQL2", true, 799, "05")]);
     assert_eq!(back.worse_than(&shown), ["a: the target's log went back from 800 to 799"]);
     assert_eq!(shown.worse_than(&back), Vec::<String>::new());
