@@ -225,3 +225,6 @@ fn put_pieces(out: &mut BytesMut, bytes: Option<&[u8]>) {
     }
     out.put_u32_le(0);
 }
+
+#[cfg(test)]
+mod tests;
