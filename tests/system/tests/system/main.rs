@@ -4,6 +4,7 @@ mod crashes;
 mod damage;
 mod first_step;
 mod handover;
+mod limited;
 mod loss;
 mod misuse;
 mod moved_plans;
