@@ -334,6 +334,18 @@ async fn a_routed_login_tells_where_to_go() {
 }
 
 #[tokio::test]
+async fn clients_that_follow_arrive_where_they_are_sent() {
+    let (listener, replica) = (plain().await, plain().await);
+    listener.toy.route.set(replica.address.port()).unwrap();
+    for client in [Client::PyTds, Client::PyMsSql] {
+        let answers = run(client, &target(&listener), ["SELECT 1"]).await.unwrap();
+        assert_eq!(answers[0].as_ref().unwrap().value(), &json!(1), "{client:?}");
+    }
+    let logins = replica.toy.events().into_iter().filter(|event| matches!(event, Event::LoggedIn(..))).count();
+    assert_eq!((logins, listener.toy.events().len()), (2, 0));
+}
+
+#[tokio::test]
 async fn read_only_intent_is_passed_on() {
     let instance = plain().await;
     let mut config = crate::encryption::config(&instance, tiberius::EncryptionLevel::NotSupported);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use baton_sqlserver::answer::{
     Answer, Column, LoggedIn, Login, Message, Parameter, Request, Server, Spid, Type, Value,
@@ -35,6 +35,8 @@ pub struct Toy {
     next: AtomicU16,
     sessions: Mutex<BTreeMap<Spid, CancellationToken>>,
     events: watch::Sender<Vec<Event>>,
+    /// Where every login is sent.
+    pub route: OnceLock<u16>,
 }
 
 impl Toy {
@@ -93,6 +95,7 @@ impl Instance {
             next: AtomicU16::new(51),
             sessions: Mutex::default(),
             events: watch::Sender::new(Vec::new()),
+            route: OnceLock::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -162,6 +165,9 @@ impl Server for Toy {
                 state: 1,
                 ..message(18456, 14, &format!("Login failed for user '{}'.", login.user))
             }]);
+        }
+        if let Some(port) = self.route.get() {
+            return LoggedIn::Routed { host: "127.0.0.1".into(), port: *port };
         }
         match login.database.as_str() {
             "gone" => {
