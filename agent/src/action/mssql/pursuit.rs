@@ -51,15 +51,26 @@ impl Pursuit<'_> {
             let mut untouched: Option<Instant> = None;
             let mut told = None;
             loop {
-                tokio::select! {
-                    biased;
-                    answered = &mut sending, if said.is_none() => {
-                        said = Some(answer(&answered));
-                        untouched = None;
+                // The statement goes on while replicas are asked, one of which may let us wait.
+                let looking = async {
+                    next_look(context).await;
+                    self.seen(eyes, context, &mut told, &mut noted).await
+                };
+                let mut looking = Box::pin(looking);
+                let seen = loop {
+                    tokio::select! {
+                        biased;
+                        answered = &mut sending, if said.is_none() => {
+                            said = Some(answer(&answered));
+                            untouched = None;
+                        }
+                        seen = &mut looking => break Some(seen),
+                        () = context.cancelled() => break None,
                     }
-                    more = next_look(context) => if !more { return Err(self.not_seen(eyes, said).await) },
-                }
-                match self.seen(eyes, context, &mut told, &mut noted).await {
+                };
+                drop(looking);
+                let Some(seen) = seen else { return Err(self.not_seen(&noted, said)) };
+                match seen {
                     Some(Seen::There(state, note)) => return Ok((state, note)),
                     Some(Seen::Untouched) => match &said {
                         // Refused, and everything is as it was: that is certain.
@@ -96,7 +107,11 @@ impl Pursuit<'_> {
         let mut untouched: Option<Instant> = None;
         let mut told = None;
         loop {
-            match self.seen(eyes, context, &mut told, &mut noted).await {
+            let seen = tokio::select! {
+                seen = self.seen(eyes, context, &mut told, &mut noted) => seen,
+                () = context.cancelled() => return Err(self.not_seen(&noted, None)),
+            };
+            match seen {
                 Some(Seen::There(state, note)) => return Ok(Some((state, note))),
                 Some(Seen::Untouched) if untouched.get_or_insert_with(Instant::now).elapsed() > SETTLED => {
                     return Ok(None);
@@ -105,7 +120,7 @@ impl Pursuit<'_> {
                 None => untouched = None,
             }
             if !next_look(context).await {
-                return Err(self.not_seen(eyes, None).await);
+                return Err(self.not_seen(&noted, None));
             }
         }
     }
@@ -119,13 +134,15 @@ impl Pursuit<'_> {
     ) -> Option<Seen> {
         let state = eyes.glance().await;
         let old = self.start.from.as_deref();
+        let sentence = state.sentence();
+        let news = *noted != sentence;
+        noted.clone_from(&sentence);
         match after(&state, &self.start.target, old) {
             After::There(note) => Some(Seen::There(state, note)),
             After::Untouched(_) => Some(Seen::Untouched),
             After::Coming(note) => {
-                if *noted != note {
+                if news {
                     context.progress(&note, None);
-                    *noted = note;
                 }
                 self.tell_old_primary(eyes, &state, context, told).await;
                 None
@@ -156,9 +173,8 @@ impl Pursuit<'_> {
         }
     }
 
-    /// The task ends, and the change was not seen everywhere: what is so is told, and nothing is concluded.
-    async fn not_seen(&self, eyes: &mut Eyes, said: Option<Answer>) -> Failure {
-        let state = eyes.glance().await;
+    /// The task ends, and the change was not seen everywhere: what was seen last is told, and nothing is concluded.
+    fn not_seen(&self, last: &str, said: Option<Answer>) -> Failure {
         let words = match said {
             Some(Answer::Perhaps(fault) | Answer::Refused(fault)) => {
                 format!(" The instance had said: {}", fault.message)
@@ -166,10 +182,8 @@ impl Pursuit<'_> {
             Some(Answer::Accepted | Answer::Awaited) | None => String::new(),
         };
         let message = format!(
-            "{}: {} was not seen as primary by every replica before the end of the step: {}.{words}",
-            self.group,
-            self.start.target,
-            state.sentence()
+            "{}: {} was not seen as primary by every replica before the end of the step: {last}.{words}",
+            self.group, self.start.target,
         );
         Failure::Unclear(Fault::new(
             "BTN-0635",
