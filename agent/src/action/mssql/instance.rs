@@ -115,7 +115,12 @@ impl<'a> Instance<'a> {
                     };
                     Ok(Some(Seen::Unreadable { file: file.to_owned(), why }))
                 }
-                _ => Err(fault(&error)),
+                // Nobody knows what it holds, or a right is missing: that is no reason to go on without it.
+                _ => {
+                    let mut fault = fault(&error);
+                    fault.message = format!("{path}: {}", fault.message);
+                    Err(fault)
+                }
             },
         }
     }
