@@ -92,8 +92,7 @@ pub(super) async fn sample(options: &Options, action: &Action, timeout: Duration
         return Err(Fault::new("BTN-0439", message, "Mend the group's samples."));
     }
     let context = unordered(options, timeout);
-    let acting = ended_in_time(&context, perform.act(&context));
-    let found = tokio::time::timeout(timeout, acting).await.ok().flatten().ok_or_else(|| {
+    let found = ended_in_time(&context, perform.act(&context)).await.ok_or_else(|| {
         let message = format!("{} did not end within {timeout:?}", action.name());
         Fault::new("BTN-0440", message, "Look at what it asks, or sample less often.")
     })?;
