@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod golden;
+mod limited;
 mod many_hosts;
 mod probes;
 mod random;

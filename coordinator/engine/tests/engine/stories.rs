@@ -8,7 +8,7 @@ use baton_model::{
     digest::Digest,
     ids::{Epoch, StepId},
     outcome::{DATA_BYTES_MAX, Outcome::*},
-    plan::{Condition, Kind, OnFailure, Retry, Sentence, Unreachable, Work},
+    plan::{Condition, Kind, OnFailure, Retry, Unreachable, Work},
     time::Span,
 };
 use serde_json::{Value, json};
@@ -447,91 +447,6 @@ fn a_declined_order_halts_and_a_run_that_is_over_takes_no_words() {
     assert_eq!(code(&world.retry(&run, None, None)), "BTN-0118");
     assert_eq!(code(&confirm(&mut world, &run, "ben", "1")), "BTN-0116");
     assert_eq!(code(&world.abort(&name("pom-9"))), "BTN-0111");
-}
-
-fn standing(world: &World, member: &str) -> Standing {
-    let member: baton_model::ids::MemberName = name(member);
-    world.state.groups[&group()].standings[&member].clone()
-}
-
-fn detach(id: &str, member: &str, text: &str, deferred: bool) -> baton_model::plan::Step {
-    let because = Sentence { text: text.to_owned(), deferred };
-    bare(id, Work::Detach { member: name(member), because })
-}
-
-#[test]
-fn a_detached_member_says_why_until_it_has_rejoined_and_the_role_stays_meanwhile() {
-    let mut world = World::new();
-    let mut find = act("1", &["h1"]);
-    find.register = Some("found".to_owned());
-    let after = detach("3", "db1", "data movement paused\n on ${found.name}", true);
-    let run = world.start(vec![vec![find], vec![transfer("2", false)], vec![after]]);
-    world.report_data(&run, "1@h1#1", Changed, json!({ "name": "pomdb1" }));
-    assert_eq!((world.phase(&run), world.primary().0.as_str()), ("succeeded", "db2"));
-    let because = "data movement paused on pomdb1".to_owned();
-    let paused = Standing::Detached { by: run, since: world.now, because };
-    assert_eq!(standing(&world, "db1"), paused);
-    let back = world.plan(vec![vec![transfer("1", false)]]);
-    let start = Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None };
-    let refused = world.tell(start.clone());
-    let Answer::Refused { fault } = &refused else { panic!("{refused:?}") };
-    assert_eq!(
-        (fault.code.as_str(), fault.message.as_str()),
-        ("BTN-0103", "data movement paused on pomdb1: db1 is detached since pom-1, and has not rejoined.")
-    );
-    let rejoin = world.start(vec![vec![bare("1", Work::Rejoin { member: name("db1") })]]);
-    assert_eq!(world.phase(&rejoin), "succeeded");
-    assert!(world.state.groups[&group()].standings.is_empty());
-    let back = world.plan(vec![vec![transfer("1", false)]]);
-    assert_eq!(
-        code(&world.tell(Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None })),
-        "started"
-    );
-}
-
-#[test]
-fn a_transfer_says_why_it_detaches_and_a_run_cannot_detach_whom_it_makes_primary() {
-    let mut world = World::new();
-    let because = Some(Sentence { text: "site west is gone".to_owned(), deferred: false });
-    let run = world.start(vec![vec![bare("1", Work::Transfer { detach_old: true, because })]]);
-    assert_eq!(
-        standing(&world, "db1"),
-        Standing::Detached { by: run, since: world.now, because: "site west is gone".to_owned() }
-    );
-    let mut world = World::new();
-    let run = world.start(vec![vec![detach("1", "db2", "paused", false)], vec![transfer("2", false)]]);
-    assert!(
-        world.halted_because(&run).ends_with("this run has detached db2: paused"),
-        "{}",
-        world.halted_because(&run)
-    );
-    assert_eq!(world.primary().0, "db1");
-    let run = {
-        world.abort(&run);
-        world.start(vec![vec![detach("1", "db1", "paused", false)]])
-    };
-    assert!(world.halted_because(&run).contains("db1 is primary or no member"));
-}
-
-#[test]
-fn what_a_step_says_of_a_member_is_bounded_and_a_lost_one_stays_lost() {
-    let mut world = World::new();
-    world.start(vec![vec![detach("1", "db2", &"ä ".repeat(4000), false)]]);
-    let Standing::Detached { because, .. } = standing(&world, "db2") else { panic!("not detached") };
-    assert!(because.len() <= 1024 && because.ends_with('…'), "{} bytes", because.len());
-    world.tell(Command::DeclareLost { group: group(), member: name("db2") });
-    let run = world.start(vec![vec![detach("1", "db2", "paused", false)]]);
-    assert_eq!(world.phase(&run), "succeeded");
-    assert!(matches!(standing(&world, "db2"), Standing::Lost { .. }));
-}
-
-#[test]
-fn a_standing_written_before_it_had_a_reason_is_still_read() {
-    let old: Standing = serde_json::from_str(r#"{"standing":"detached","by":"pom-1","since":7}"#).expect("old bytes");
-    assert_eq!(
-        old,
-        Standing::Detached { by: name("pom-1"), since: baton_model::time::Moment(7), because: String::new() }
-    );
 }
 
 #[test]
