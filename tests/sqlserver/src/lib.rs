@@ -6,4 +6,7 @@
 pub mod answer;
 pub mod world;
 pub mod sql;
+pub mod directory;
+pub mod instance;
+pub mod control;
 pub mod tds;

@@ -41,6 +41,8 @@ pub struct World {
     pub clock: i64,
     /// The only source of chance.
     pub seed: u64,
+    /// The next row's number in any table.
+    pub next_row: u64,
     pub options: Options,
     pub doubts: Doubts,
     /// By name, as `@@SERVERNAME` says it.
@@ -89,6 +91,7 @@ impl World {
         World {
             clock: at,
             seed,
+            next_row: 1,
             options: Options::default(),
             doubts: Doubts::default(),
             servers: BTreeMap::new(),
@@ -136,9 +139,7 @@ impl World {
 
     /// The group of that name, if `instance` has a replica of it.
     pub fn group_on(&self, instance: &str, group: &str) -> Option<&Group> {
-        self.groups
-            .values()
-            .find(|one| one.name.eq_ignore_ascii_case(group) && one.replicas.contains_key(instance))
+        self.groups.values().find(|one| one.name.eq_ignore_ascii_case(group) && one.replicas.contains_key(instance))
     }
 
     pub fn replica(&self, instance: &str, group: &str) -> Option<&Replica> {

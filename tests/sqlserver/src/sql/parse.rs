@@ -15,17 +15,21 @@ use super::token::{Kind, Token, tokens};
 use crate::world::SqlError;
 
 const DEPTH_MAX: usize = 40;
+/// Operators in a row make a tree as deep as they are many.
+const LINKS_MAX: usize = 300;
 
 pub struct Parser<'a> {
     text: &'a str,
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    /// Operators, joins and unions of the statement so far.
+    links: usize,
 }
 
 /// All statements of a batch. An error in any of them means that none runs, as in the real one.
 pub fn batch(text: &str) -> Result<Vec<Statement>, (SqlError, i32)> {
-    let mut parser = Parser { text, tokens: tokens(text).map_err(|error| (error, 1))?, at: 0, depth: 0 };
+    let mut parser = Parser { text, tokens: tokens(text).map_err(|error| (error, 1))?, at: 0, depth: 0, links: 0 };
     let mut statements = Vec::new();
     // The first word of a batch may be a procedure's name.
     if let Some(call) = parser.bare_call().map_err(|error| (error, parser.line()))? {
@@ -38,6 +42,22 @@ pub fn batch(text: &str) -> Result<Vec<Statement>, (SqlError, i32)> {
         }
     }
     Ok(statements)
+}
+
+/// The parameters of sp_executesql: `@P1 nvarchar(4000), @P2 int OUTPUT`.
+pub fn declarations(text: &str) -> Result<Vec<(String, crate::answer::Type, bool)>, SqlError> {
+    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0, links: 0 };
+    if parser.is_end() {
+        return Ok(Vec::new());
+    }
+    let all = parser.list(|parser| {
+        let Kind::Variable(name) = parser.next() else { return Err(SqlError::syntax("@params")) };
+        parser.takes("AS");
+        let kind = parser.type_name()?;
+        let output = parser.takes("OUTPUT") || parser.takes("OUT");
+        Ok((name, kind, output))
+    })?;
+    if parser.is_end() { Ok(all) } else { Err(parser.unexpected()) }
 }
 
 impl Parser<'_> {
@@ -115,7 +135,9 @@ impl Parser<'_> {
 
     fn unexpected(&self) -> SqlError {
         SqlError::syntax(&match self.peek() {
-            Kind::Word(word) | Kind::Quoted(word) | Kind::Variable(word) | Kind::Global(word) | Kind::Number(word) => word.clone(),
+            Kind::Word(word) | Kind::Quoted(word) | Kind::Variable(word) | Kind::Global(word) | Kind::Number(word) => {
+                word.clone()
+            }
             Kind::Text { value, .. } => value.clone(),
             Kind::Binary(_) => "0x".to_owned(),
             Kind::Sign(sign) => (*sign).to_owned(),
@@ -184,6 +206,15 @@ impl Parser<'_> {
         made
     }
 
+    /// One more operator in this statement.
+    fn link(&mut self) -> Result<(), SqlError> {
+        self.links += 1;
+        if self.links > LINKS_MAX {
+            return Err(SqlError::unsupported("this many operators in one statement"));
+        }
+        Ok(())
+    }
+
     fn list<T>(&mut self, mut parse: impl FnMut(&mut Self) -> Result<T, SqlError>) -> Result<Vec<T>, SqlError> {
         let mut all = vec![parse(self)?];
         while self.takes_sign(",") {
@@ -222,5 +253,6 @@ mod tests {
         assert!(batch(&"IF 1=1 ".repeat(5000)).is_err());
         assert!(batch(&format!("SELECT {}1", "-".repeat(1) + &" - ".repeat(5000))).is_err());
         assert!(batch(&format!("SELECT {}1", "NOT ".repeat(5000))).is_err());
+        assert!(batch(&format!("SELECT 1{}", " + 1".repeat(50_000))).is_err());
     }
 }

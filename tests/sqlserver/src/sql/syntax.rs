@@ -20,43 +20,98 @@ pub struct Statement {
 pub enum What {
     Select(Query),
     Insert(Insert),
-    Update { table: Vec<String>, assignments: Vec<(String, Expression)>, filter: Option<Expression> },
-    Delete { table: Vec<String>, filter: Option<Expression> },
-    CreateTable { table: Vec<String>, columns: Vec<TableColumn> },
-    DropTable { table: Vec<String>, if_exists: bool },
-    TruncateTable { table: Vec<String> },
+    Update {
+        table: Vec<String>,
+        assignments: Vec<(String, Expression)>,
+        filter: Option<Expression>,
+    },
+    Delete {
+        table: Vec<String>,
+        filter: Option<Expression>,
+    },
+    CreateTable {
+        table: Vec<String>,
+        columns: Vec<TableColumn>,
+    },
+    DropTable {
+        table: Vec<String>,
+        if_exists: bool,
+    },
+    TruncateTable {
+        table: Vec<String>,
+    },
     CreateDatabase(String),
-    DropDatabase { names: Vec<String>, if_exists: bool },
+    DropDatabase {
+        names: Vec<String>,
+        if_exists: bool,
+    },
     Use(String),
     /// `SET NOCOUNT ON` and the like: name and value.
-    SetOption { name: String, value: String },
+    SetOption {
+        name: String,
+        value: String,
+    },
     Declare(Vec<(String, Type, Option<Expression>)>),
-    Assign { variable: String, value: Expression },
+    Assign {
+        variable: String,
+        value: Expression,
+    },
     Print(Expression),
-    Raise { message: Expression, severity: Expression, state: Expression, values: Vec<Expression> },
+    Raise {
+        message: Expression,
+        severity: Expression,
+        state: Expression,
+        values: Vec<Expression>,
+    },
     Throw(Option<(Expression, Expression, Expression)>),
-    WaitFor { ms: i64 },
-    If { condition: Expression, then: Box<Statement>, otherwise: Option<Box<Statement>> },
-    While { condition: Expression, body: Box<Statement> },
+    WaitFor {
+        ms: i64,
+    },
+    If {
+        condition: Expression,
+        then: Box<Statement>,
+        otherwise: Option<Box<Statement>>,
+    },
+    While {
+        condition: Expression,
+        body: Box<Statement>,
+    },
     Block(Vec<Statement>),
-    Try { body: Vec<Statement>, catch: Vec<Statement> },
+    Try {
+        body: Vec<Statement>,
+        catch: Vec<Statement>,
+    },
     BeginTransaction,
     Commit,
     Rollback,
     SaveTransaction,
-    Kill { spid: i64, status_only: bool },
+    Kill {
+        spid: i64,
+        status_only: bool,
+    },
     Execute(Execute),
     Checkpoint,
     Return,
-    AlterGroup { group: String, action: GroupAction },
+    AlterGroup {
+        group: String,
+        action: GroupAction,
+    },
     DropGroup(String),
-    AlterDatabase { database: String, action: DatabaseAction },
+    AlterDatabase {
+        database: String,
+        action: DatabaseAction,
+    },
     Backup(Backup),
     Restore(Restore),
-    CreateLogin { name: String, password: String },
+    CreateLogin {
+        name: String,
+        password: String,
+    },
     DropLogin(String),
     /// Endpoints are not modelled beyond their existence.
-    AlterEndpoint { started: bool },
+    AlterEndpoint {
+        started: bool,
+    },
     Empty,
 }
 
@@ -95,7 +150,10 @@ pub enum GroupAction {
     Force,
     RoleSecondary,
     Offline,
-    Modify { replica: String, options: Vec<ReplicaOption> },
+    Modify {
+        replica: String,
+        options: Vec<ReplicaOption>,
+    },
     Set(Vec<GroupOption>),
     /// Renewed by agents of an external cluster; nothing to see here.
     WriteLease,
@@ -111,7 +169,10 @@ pub enum DatabaseAction {
     Resume,
     Join(String),
     Leave,
-    Access { access: crate::world::database::Access, rollback: bool },
+    Access {
+        access: crate::world::database::Access,
+        rollback: bool,
+    },
     Recovery(RecoveryModel),
     ReadOnly(bool),
     Online(bool),
@@ -227,24 +288,68 @@ pub enum Join {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expression {
     Literal(Value, Type),
-    Column { table: Option<String>, name: String },
+    Column {
+        table: Option<String>,
+        name: String,
+    },
     Variable(String),
     Global(String),
     Negate(Box<Expression>),
     Not(Box<Expression>),
-    Binary { sign: Sign, left: Box<Expression>, right: Box<Expression> },
-    IsNull { value: Box<Expression>, negated: bool },
-    In { value: Box<Expression>, list: Vec<Expression>, negated: bool },
-    InQuery { value: Box<Expression>, query: Box<Query>, negated: bool },
-    Between { value: Box<Expression>, low: Box<Expression>, high: Box<Expression>, negated: bool },
-    Like { value: Box<Expression>, pattern: Box<Expression>, escape: Option<char>, negated: bool },
-    Case { operand: Option<Box<Expression>>, whens: Vec<(Expression, Expression)>, otherwise: Option<Box<Expression>> },
-    Cast { value: Box<Expression>, kind: Type, try_only: bool, style: Option<Box<Expression>> },
-    Call { name: Vec<String>, arguments: Vec<Expression>, distinct: bool },
+    Binary {
+        sign: Sign,
+        left: Box<Expression>,
+        right: Box<Expression>,
+    },
+    IsNull {
+        value: Box<Expression>,
+        negated: bool,
+    },
+    In {
+        value: Box<Expression>,
+        list: Vec<Expression>,
+        negated: bool,
+    },
+    InQuery {
+        value: Box<Expression>,
+        query: Box<Query>,
+        negated: bool,
+    },
+    Between {
+        value: Box<Expression>,
+        low: Box<Expression>,
+        high: Box<Expression>,
+        negated: bool,
+    },
+    Like {
+        value: Box<Expression>,
+        pattern: Box<Expression>,
+        escape: Option<char>,
+        negated: bool,
+    },
+    Case {
+        operand: Option<Box<Expression>>,
+        whens: Vec<(Expression, Expression)>,
+        otherwise: Option<Box<Expression>>,
+    },
+    Cast {
+        value: Box<Expression>,
+        kind: Type,
+        try_only: bool,
+        style: Option<Box<Expression>>,
+    },
+    Call {
+        name: Vec<String>,
+        arguments: Vec<Expression>,
+        distinct: bool,
+    },
     /// `COUNT(*)`.
     CountAll,
     /// `OVER (PARTITION BY … ORDER BY …)` with ROW_NUMBER only.
-    RowNumber { partition: Vec<Expression>, order: Vec<(Expression, bool)> },
+    RowNumber {
+        partition: Vec<Expression>,
+        order: Vec<(Expression, bool)>,
+    },
     Exists(Box<Query>),
     Scalar(Box<Query>),
 }

@@ -35,8 +35,8 @@ pub enum Kind {
 }
 
 const SIGNS: [&str; 27] = [
-    "<>", "<=", ">=", "!=", "!<", "!>", "+=", "-=", "::", "(", ")", ",", ";", ".", "=", "<", ">", "+", "-", "*", "/", "%", "&", "|",
-    "^", "~", ":",
+    "<>", "<=", ">=", "!=", "!<", "!>", "+=", "-=", "::", "(", ")", ",", ";", ".", "=", "<", ">", "+", "-", "*", "/",
+    "%", "&", "|", "^", "~", ":",
 ];
 
 pub fn tokens(text: &str) -> Result<Vec<Token>, SqlError> {
@@ -115,10 +115,8 @@ fn one(rest: &str, first: char, second: Option<u8>) -> Result<(Kind, usize), Sql
     if rest.starts_with("0x") || rest.starts_with("0X") {
         let digits: String = rest[2..].chars().take_while(char::is_ascii_hexdigit).collect();
         let padded = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits.clone() };
-        let bytes = (0..padded.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&padded[at..at + 2], 16).unwrap_or(0))
-            .collect();
+        let bytes =
+            (0..padded.len()).step_by(2).map(|at| u8::from_str_radix(&padded[at..at + 2], 16).unwrap_or(0)).collect();
         return Ok((Kind::Binary(bytes), 2 + digits.len()));
     }
     if first.is_ascii_digit() || (first == '.' && second.is_some_and(|byte| byte.is_ascii_digit())) {

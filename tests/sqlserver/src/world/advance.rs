@@ -37,6 +37,9 @@ impl World {
         let start_ms = self.options.start_ms;
         let Some(server) = self.servers.get_mut(instance) else { return };
         server.started_at = now;
+        if !std::mem::replace(&mut server.begun, true) {
+            return;
+        }
         for database in server.databases.values_mut() {
             database.epoch += 1;
             if matches!(database.state, State::Online | State::Recovering { .. }) && database.id > 4 {
@@ -45,7 +48,8 @@ impl World {
         }
         for group in self.groups.values_mut() {
             if let Some(replica) = group.replicas.get_mut(instance) {
-                replica.was_primary |= replica.leads() || matches!(replica.change, Some(super::group::RoleChange::Handover { .. }));
+                replica.was_primary |=
+                    replica.leads() || matches!(replica.change, Some(super::group::RoleChange::Handover { .. }));
                 replica.role = Role::Resolving;
                 replica.operational = Operational::Offline;
                 replica.change = None;
@@ -76,8 +80,12 @@ impl World {
     fn write_load(&mut self, elapsed: i64, alive: &Alive) {
         let load = self.options.load.clone();
         for (name, rate) in load {
-            let writable: Vec<String> =
-                self.servers.keys().filter(|server| self.runs(alive, server) && self.takes_writes(server, &name)).cloned().collect();
+            let writable: Vec<String> = self
+                .servers
+                .keys()
+                .filter(|server| self.runs(alive, server) && self.takes_writes(server, &name))
+                .cloned()
+                .collect();
             for server in writable {
                 let now = self.clock;
                 let Some(database) = self.database_mut(&server, &name) else { continue };

@@ -70,8 +70,12 @@ impl World {
         }
         match cluster {
             ClusterType::None if after.failover != FailoverMode::Manual => return Err(SqlError::new(47101, &[&name])),
-            ClusterType::External if after.failover != FailoverMode::External => return Err(SqlError::new(47102, &[&name])),
-            ClusterType::Wsfc if after.failover == FailoverMode::External => return Err(SqlError::new(47103, &[&name])),
+            ClusterType::External if after.failover != FailoverMode::External => {
+                return Err(SqlError::new(47102, &[&name]));
+            }
+            ClusterType::Wsfc if after.failover == FailoverMode::External => {
+                return Err(SqlError::new(47103, &[&name]));
+            }
             _ => {}
         }
         if after.availability == Availability::Asynchronous && after.failover == FailoverMode::Automatic {

@@ -33,7 +33,8 @@ impl World {
     fn watch_leader(&mut self, group: &str, running: &[String], now: i64) {
         let led = running.iter().any(|name| {
             self.replica(name, group).is_some_and(|replica| {
-                replica.leads() || matches!(replica.change, Some(RoleChange::Promotion { .. } | RoleChange::Handover { .. }))
+                replica.leads()
+                    || matches!(replica.change, Some(RoleChange::Promotion { .. } | RoleChange::Handover { .. }))
             })
         });
         let resolving = self.doubts.leaderless_resolving;
@@ -69,7 +70,8 @@ impl World {
 
     fn settle_alone(&mut self, group: &str, instance: &str, running: &[String], now: i64, alive: &Alive) {
         let Some(found) = self.groups.get(group) else { return };
-        let (cluster, was_primary) = (found.cluster, self.replica(instance, group).is_some_and(|replica| replica.was_primary));
+        let (cluster, was_primary) =
+            (found.cluster, self.replica(instance, group).is_some_and(|replica| replica.was_primary));
         let led = running.iter().any(|other| {
             other != instance
                 && self.path(alive, instance, other) == Path::Open

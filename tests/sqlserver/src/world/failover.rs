@@ -294,7 +294,8 @@ impl World {
     fn open_as_primary(&mut self, group: &str, instance: &str, name: &str, online_at: i64) {
         let fork_id = self.guid();
         let World { logs, servers, .. } = self;
-        let Some(copy) = servers.get_mut(instance).and_then(|server| server.databases.get_mut(&name.to_lowercase())) else {
+        let Some(copy) = servers.get_mut(instance).and_then(|server| server.databases.get_mut(&name.to_lowercase()))
+        else {
             return;
         };
         let Some(hadr) = copy.hadr.as_mut().filter(|hadr| hadr.group == group) else { return };

@@ -160,8 +160,6 @@ pub struct Replica {
     pub sessions: BTreeMap<String, Session>,
     /// On the primary: what a secondary last said of a database, by instance and database.
     pub reports: BTreeMap<(String, String), Report>,
-    /// What `synchronization_health` last was.
-    pub health: u8,
     /// It was primary when its process ended.
     pub was_primary: bool,
     /// RESOLVING after a start, until then.
@@ -299,7 +297,6 @@ impl Replica {
             primary: None,
             sessions: BTreeMap::new(),
             reports: BTreeMap::new(),
-            health: 0,
             was_primary: false,
             starting_until: None,
             taken_offline: false,

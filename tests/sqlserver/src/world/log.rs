@@ -126,9 +126,9 @@ impl Log {
 
     /// Records in order up to and including the one that ends at `upto`.
     pub fn records(&self, fork: ForkId, upto: Lsn) -> impl Iterator<Item = &Record> {
-        self.path(fork, upto)
-            .into_iter()
-            .flat_map(move |(fork, limit)| self.forks[fork].records.iter().take_while(move |record| record.end <= limit))
+        self.path(fork, upto).into_iter().flat_map(move |(fork, limit)| {
+            self.forks[fork].records.iter().take_while(move |record| record.end <= limit)
+        })
     }
 
     /// The end of a fork's log: of its last record, or where it began.

@@ -84,7 +84,8 @@ impl World {
         if !fits {
             return Err(SqlError::new(1408, &[name]));
         }
-        let hadr_id = self.groups[&group].replicas[&primary].known.databases.get(&source.name).copied().unwrap_or_default();
+        let hadr_id =
+            self.groups[&group].replicas[&primary].known.databases.get(&source.name).copied().unwrap_or_default();
         let until = self.clock + self.options.initialize_ms;
         let database = self.database_mut(instance, name).expect("it was found above");
         database.state = State::Online;
@@ -155,7 +156,8 @@ impl World {
         if let Some(copy) = self.database_mut(instance, name) {
             copy.hadr = None;
         }
-        let members: Vec<String> = self.groups[&group].replicas.keys().filter(|other| *other != instance).cloned().collect();
+        let members: Vec<String> =
+            self.groups[&group].replicas.keys().filter(|other| *other != instance).cloned().collect();
         for member in members {
             if let Some(copy) = self.copy_mut(&member, &group, name) {
                 copy.hadr = None;

@@ -85,9 +85,13 @@ impl World {
     /// A session without answers: silent for the time of its timeout, then disconnected.
     fn fade(&mut self, group: &str, instance: &str, other: &str, path: Path, now: i64) {
         let Some(replica) = self.replica_mut(instance, group) else { return };
-        let timeout_ms = replica.known.members.get(other).map_or(10_000, |one| i64::from(one.session_timeout_seconds) * 1000);
-        let session =
-            replica.sessions.entry(other.to_owned()).or_insert(Session { connected: false, silent_since: None, error: None });
+        let timeout_ms =
+            replica.known.members.get(other).map_or(10_000, |one| i64::from(one.session_timeout_seconds) * 1000);
+        let session = replica.sessions.entry(other.to_owned()).or_insert(Session {
+            connected: false,
+            silent_since: None,
+            error: None,
+        });
         if session.connected {
             let since = *session.silent_since.get_or_insert(now);
             if path == Path::Silent && now - since < timeout_ms {
@@ -95,7 +99,10 @@ impl World {
             }
         }
         let (number, reason) = if path == Path::Silent {
-            (35201, "A connection timeout has occurred while attempting to establish a connection to availability replica")
+            (
+                35201,
+                "A connection timeout has occurred while attempting to establish a connection to availability replica",
+            )
         } else {
             (35206, "A connection timeout has occurred on a previously established connection to availability replica")
         };
@@ -204,14 +211,17 @@ impl World {
         let redo_limit = self.redo_limit.get(member).copied();
         let World { logs, servers, .. } = self;
         let Some(log) = logs.get(&family) else { return };
-        let Some(copy) = servers.get_mut(member).and_then(|server| server.databases.get_mut(&name.to_lowercase())) else {
+        let Some(copy) = servers.get_mut(member).and_then(|server| server.databases.get_mut(&name.to_lowercase()))
+        else {
             return;
         };
         if copy.family != family || !copy.is_online() {
             return;
         }
         let (held, end) = (copy.fork, copy.end);
-        let Some(hadr) = copy.hadr.as_mut().filter(|hadr| hadr.group == group && hadr.suspended.is_none()) else { return };
+        let Some(hadr) = copy.hadr.as_mut().filter(|hadr| hadr.group == group && hadr.suspended.is_none()) else {
+            return;
+        };
         match hadr.movement {
             Movement::NotSynchronizing => hadr.movement = Movement::Connecting { until: now + options.connect_ms },
             Movement::Connecting { until } if now >= until => {
@@ -323,8 +333,11 @@ impl World {
         for name in databases {
             let online = self.copy(primary, group, name).is_some_and(|copy| copy.state == State::Online);
             let Some(leader) = self.replica_mut(primary, group) else { return };
-            let synchronous =
-                leader.known.members.get(primary).is_some_and(|member| member.availability == Availability::Synchronous);
+            let synchronous = leader
+                .known
+                .members
+                .get(primary)
+                .is_some_and(|member| member.availability == Availability::Synchronous);
             let key = (primary.to_owned(), name.clone());
             leader.known.joined.insert(key.clone());
             leader.known.pending_suspend.remove(&key);
@@ -340,7 +353,9 @@ impl World {
     pub fn commits_wait(&self, instance: &str, group: &str, name: &str) -> bool {
         let Some(replica) = self.replica(instance, group) else { return false };
         let synchronized = self.synchronized_with(instance, group, name);
-        synchronized.iter().any(|member| replica.sessions.get(*member).is_some_and(|session| session.silent_since.is_some()))
+        synchronized
+            .iter()
+            .any(|member| replica.sessions.get(*member).is_some_and(|session| session.silent_since.is_some()))
             || synchronized.len() < usize::try_from(replica.known.required_synchronized).unwrap_or(0)
     }
 
@@ -382,8 +397,10 @@ impl World {
         }
         for instance in &instances {
             let Some(replica) = self.replica(instance, group) else { continue };
-            let primary = replica.sessions.iter().find(|(_, session)| session.connected && session.silent_since.is_none());
-            let Some(primary) = primary.map(|(name, _)| name.clone()).filter(|_| replica.role == Role::Secondary) else {
+            let primary =
+                replica.sessions.iter().find(|(_, session)| session.connected && session.silent_since.is_none());
+            let Some(primary) = primary.map(|(name, _)| name.clone()).filter(|_| replica.role == Role::Secondary)
+            else {
                 continue;
             };
             if self.path(alive, instance, &primary) != Path::Open {

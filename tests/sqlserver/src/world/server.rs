@@ -26,6 +26,8 @@ pub struct Server {
     pub databases: BTreeMap<String, Database>,
     pub msdb: Msdb,
     pub started_at: i64,
+    /// A process was this instance once. Until then it counts as running, as it was built.
+    pub begun: bool,
     /// Connections must be encrypted.
     pub force_encryption: bool,
 }
@@ -110,6 +112,7 @@ impl Server {
             databases: BTreeMap::new(),
             msdb: Msdb::default(),
             started_at: at,
+            begun: false,
             force_encryption: false,
         }
     }
@@ -135,6 +138,8 @@ impl Server {
     }
 
     pub fn next_database_id(&self) -> i32 {
-        (5..).find(|id| self.databases.values().all(|one| one.id != *id)).expect("there are fewer databases than numbers")
+        (5..)
+            .find(|id| self.databases.values().all(|one| one.id != *id))
+            .expect("there are fewer databases than numbers")
     }
 }

@@ -110,9 +110,12 @@ impl Parser<'_> {
             "FAILURE_CONDITION_LEVEL" => GroupOption::FailureConditionLevel(self.number_i32()?),
             "HEALTH_CHECK_TIMEOUT" => GroupOption::HealthCheckTimeout(self.number_i32()?),
             "DB_FAILOVER" => GroupOption::DatabaseFailover(self.one_of(&[("ON", true), ("OFF", false)])?),
-            "AUTOMATED_BACKUP_PREFERENCE" => GroupOption::BackupPreference(
-                self.one_of(&[("PRIMARY", 0), ("SECONDARY_ONLY", 1), ("SECONDARY", 2), ("NONE", 3)])?,
-            ),
+            "AUTOMATED_BACKUP_PREFERENCE" => GroupOption::BackupPreference(self.one_of(&[
+                ("PRIMARY", 0),
+                ("SECONDARY_ONLY", 1),
+                ("SECONDARY", 2),
+                ("NONE", 3),
+            ])?),
             _ => return Err(SqlError::syntax(&name)),
         })
     }
@@ -188,11 +191,8 @@ impl Parser<'_> {
             self.expect_sign("=")?;
             return Ok(DatabaseAction::Join(self.name()?));
         }
-        let access = [
-            ("SINGLE_USER", Access::Single),
-            ("MULTI_USER", Access::Multi),
-            ("RESTRICTED_USER", Access::Restricted),
-        ];
+        let access =
+            [("SINGLE_USER", Access::Single), ("MULTI_USER", Access::Multi), ("RESTRICTED_USER", Access::Restricted)];
         for (word, access) in access {
             if self.takes(word) {
                 return Ok(DatabaseAction::Access { access, rollback: self.rollback_after()? });
@@ -217,7 +217,14 @@ impl Parser<'_> {
                 return Ok(action);
             }
         }
-        for word in ["PAGE_VERIFY", "ALLOW_SNAPSHOT_ISOLATION", "READ_COMMITTED_SNAPSHOT", "AUTO_CLOSE", "AUTO_SHRINK", "TRUSTWORTHY"] {
+        for word in [
+            "PAGE_VERIFY",
+            "ALLOW_SNAPSHOT_ISOLATION",
+            "READ_COMMITTED_SNAPSHOT",
+            "AUTO_CLOSE",
+            "AUTO_SHRINK",
+            "TRUSTWORTHY",
+        ] {
             if self.takes(word) {
                 self.name()?;
                 self.rollback_after()?;
@@ -229,7 +236,8 @@ impl Parser<'_> {
 
     /// `WITH ROLLBACK IMMEDIATE`, `WITH ROLLBACK AFTER n`, `WITH NO_WAIT`.
     fn rollback_after(&mut self) -> Result<bool, SqlError> {
-        if !self.is_word("WITH") || !matches!(self.peek_at(1), Kind::Word(word) if ["rollback", "no_wait"].contains(&word.to_lowercase().as_str()))
+        if !self.is_word("WITH")
+            || !matches!(self.peek_at(1), Kind::Word(word) if ["rollback", "no_wait"].contains(&word.to_lowercase().as_str()))
         {
             return Ok(false);
         }

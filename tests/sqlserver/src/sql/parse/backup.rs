@@ -71,8 +71,20 @@ impl Parser<'_> {
             }
             "NO_TRUNCATE" if backup.log => backup.no_truncate = true,
             "INIT" | "FORMAT" => backup.init = true,
-            "NOINIT" | "NOFORMAT" | "CHECKSUM" | "NO_CHECKSUM" | "COMPRESSION" | "NO_COMPRESSION" | "SKIP" | "NOSKIP"
-            | "NOREWIND" | "REWIND" | "NOUNLOAD" | "UNLOAD" | "CONTINUE_AFTER_ERROR" | "STOP_ON_ERROR" => {}
+            "NOINIT"
+            | "NOFORMAT"
+            | "CHECKSUM"
+            | "NO_CHECKSUM"
+            | "COMPRESSION"
+            | "NO_COMPRESSION"
+            | "SKIP"
+            | "NOSKIP"
+            | "NOREWIND"
+            | "REWIND"
+            | "NOUNLOAD"
+            | "UNLOAD"
+            | "CONTINUE_AFTER_ERROR"
+            | "STOP_ON_ERROR" => {}
             "STATS" => {
                 backup.stats = true;
                 if self.takes_sign("=") {
@@ -158,7 +170,13 @@ impl Parser<'_> {
                 self.expect("TO")?;
                 self.file_name()?;
             }
-            "CHECKSUM" | "NO_CHECKSUM" | "RESTART" | "NOUNLOAD" | "UNLOAD" | "CONTINUE_AFTER_ERROR" | "STOP_ON_ERROR"
+            "CHECKSUM"
+            | "NO_CHECKSUM"
+            | "RESTART"
+            | "NOUNLOAD"
+            | "UNLOAD"
+            | "CONTINUE_AFTER_ERROR"
+            | "STOP_ON_ERROR"
             | "KEEP_REPLICATION" => {}
             "BUFFERCOUNT" | "MAXTRANSFERSIZE" | "BLOCKSIZE" => {
                 self.expect_sign("=")?;

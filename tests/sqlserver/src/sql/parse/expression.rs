@@ -8,11 +8,73 @@ use crate::world::SqlError;
 
 /// Words that end an expression or cannot be a column.
 const RESERVED: &[&str] = &[
-    "from", "where", "group", "having", "order", "union", "on", "join", "inner", "left", "right", "full", "cross", "outer", "as",
-    "and", "or", "then", "else", "end", "when", "select", "insert", "update", "delete", "set", "use", "if", "begin", "commit",
-    "rollback", "declare", "print", "raiserror", "exec", "execute", "alter", "create", "drop", "kill", "backup", "restore", "waitfor",
-    "with", "in", "like", "between", "is", "not", "null", "into", "values", "case", "for", "option", "while", "return", "throw",
-    "truncate", "save", "top", "distinct", "except", "intersect", "fetch", "offset", "go",
+    "from",
+    "where",
+    "group",
+    "having",
+    "order",
+    "union",
+    "on",
+    "join",
+    "inner",
+    "left",
+    "right",
+    "full",
+    "cross",
+    "outer",
+    "as",
+    "and",
+    "or",
+    "then",
+    "else",
+    "end",
+    "when",
+    "select",
+    "insert",
+    "update",
+    "delete",
+    "set",
+    "use",
+    "if",
+    "begin",
+    "commit",
+    "rollback",
+    "declare",
+    "print",
+    "raiserror",
+    "exec",
+    "execute",
+    "alter",
+    "create",
+    "drop",
+    "kill",
+    "backup",
+    "restore",
+    "waitfor",
+    "with",
+    "in",
+    "like",
+    "between",
+    "is",
+    "not",
+    "null",
+    "into",
+    "values",
+    "case",
+    "for",
+    "option",
+    "while",
+    "return",
+    "throw",
+    "truncate",
+    "save",
+    "top",
+    "distinct",
+    "except",
+    "intersect",
+    "fetch",
+    "offset",
+    "go",
 ];
 
 pub(super) fn is_reserved(word: &str) -> bool {
@@ -27,6 +89,7 @@ impl Parser<'_> {
     fn disjunction(&mut self) -> Result<Expression, SqlError> {
         let mut left = self.conjunction()?;
         while self.takes("OR") {
+            self.link()?;
             left = binary(Sign::Or, left, self.conjunction()?);
         }
         Ok(left)
@@ -35,6 +98,7 @@ impl Parser<'_> {
     fn conjunction(&mut self) -> Result<Expression, SqlError> {
         let mut left = self.negation()?;
         while self.takes("AND") {
+            self.link()?;
             left = binary(Sign::And, left, self.negation()?);
         }
         Ok(left)
@@ -69,7 +133,8 @@ impl Parser<'_> {
             self.expect("NULL")?;
             return Ok(Expression::IsNull { value: Box::new(left), negated });
         }
-        let negated = self.is_word("NOT") && (1..2).any(|at| ["IN", "LIKE", "BETWEEN"].iter().any(|word| self.word_at(at, word)));
+        let negated =
+            self.is_word("NOT") && (1..2).any(|at| ["IN", "LIKE", "BETWEEN"].iter().any(|word| self.word_at(at, word)));
         if negated {
             self.at += 1;
         }
@@ -110,6 +175,7 @@ impl Parser<'_> {
                 _ => return Ok(left),
             };
             self.at += 1;
+            self.link()?;
             left = binary(sign, left, self.product()?);
         }
     }
@@ -124,6 +190,7 @@ impl Parser<'_> {
                 _ => return Ok(left),
             };
             self.at += 1;
+            self.link()?;
             left = binary(sign, left, self.unary()?);
         }
     }
@@ -138,6 +205,7 @@ impl Parser<'_> {
         let mut value = self.primary()?;
         // A collation changes nothing here: every text compares without regard to case.
         while self.takes("COLLATE") {
+            self.link()?;
             self.name()?;
             value = Expression::Cast {
                 value: Box::new(value),
@@ -265,8 +333,7 @@ impl Parser<'_> {
         self.expect_sign(")")?;
         self.expect("OVER")?;
         self.expect_sign("(")?;
-        let partition =
-            if self.takes_all(&["PARTITION", "BY"]) { self.list(Parser::expression)? } else { Vec::new() };
+        let partition = if self.takes_all(&["PARTITION", "BY"]) { self.list(Parser::expression)? } else { Vec::new() };
         self.expect("ORDER")?;
         self.expect("BY")?;
         let order = self.order_list()?;
@@ -315,7 +382,9 @@ impl Parser<'_> {
                 if sizes.get(1).copied().unwrap_or(0) > 0 {
                     return Err(SqlError::unsupported("numeric with a scale"));
                 }
-                Type::Numeric { precision: u8::try_from(sizes.first().copied().unwrap_or(18)).unwrap_or(38).clamp(1, 38) }
+                Type::Numeric {
+                    precision: u8::try_from(sizes.first().copied().unwrap_or(18)).unwrap_or(38).clamp(1, 38),
+                }
             }
             "datetime" | "datetime2" | "smalldatetime" | "date" => Type::DateTime,
             "sysname" => Type::NVarChar { length: 128 },

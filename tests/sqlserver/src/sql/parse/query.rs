@@ -23,6 +23,7 @@ impl Parser<'_> {
             }
             let mut body = parser.body()?;
             while parser.takes("UNION") {
+                parser.link()?;
                 let all = parser.takes("ALL");
                 body = Body::Union { left: Box::new(body), right: Box::new(parser.body()?), all };
             }
@@ -144,7 +145,9 @@ impl Parser<'_> {
     fn bare_alias(&mut self) -> Result<Option<String>, SqlError> {
         match self.peek() {
             Kind::Quoted(_) => Ok(Some(self.name()?)),
-            Kind::Word(word) if !is_reserved(word) && !super::statement::begins_statement(word) => Ok(Some(self.name()?)),
+            Kind::Word(word) if !is_reserved(word) && !super::statement::begins_statement(word) => {
+                Ok(Some(self.name()?))
+            }
             _ => Ok(None),
         }
     }
@@ -167,6 +170,7 @@ impl Parser<'_> {
     fn sources(&mut self) -> Result<Source, SqlError> {
         let mut left = self.joined()?;
         while self.takes_sign(",") {
+            self.link()?;
             let right = self.joined()?;
             left = Source::Join { kind: Join::Cross, left: Box::new(left), right: Box::new(right), on: None };
         }
@@ -193,6 +197,7 @@ impl Parser<'_> {
             } else {
                 return Ok(left);
             };
+            self.link()?;
             let right = Box::new(self.source()?);
             let on = if matches!(kind, Join::Inner | Join::Left | Join::Right | Join::Full) {
                 self.expect("ON")?;

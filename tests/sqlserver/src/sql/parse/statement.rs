@@ -8,9 +8,38 @@ use crate::world::SqlError;
 use crate::world::log::TableColumn;
 
 const BEGINNINGS: &[&str] = &[
-    "select", "insert", "update", "delete", "create", "drop", "alter", "use", "set", "declare", "print", "raiserror", "throw",
-    "waitfor", "if", "while", "begin", "commit", "rollback", "save", "kill", "exec", "execute", "backup", "restore", "checkpoint",
-    "return", "truncate", "with", "go", "end", "else",
+    "select",
+    "insert",
+    "update",
+    "delete",
+    "create",
+    "drop",
+    "alter",
+    "use",
+    "set",
+    "declare",
+    "print",
+    "raiserror",
+    "throw",
+    "waitfor",
+    "if",
+    "while",
+    "begin",
+    "commit",
+    "rollback",
+    "save",
+    "kill",
+    "exec",
+    "execute",
+    "backup",
+    "restore",
+    "checkpoint",
+    "return",
+    "truncate",
+    "with",
+    "go",
+    "end",
+    "else",
 ];
 
 pub(super) fn begins_statement(word: &str) -> bool {
@@ -21,6 +50,9 @@ impl Parser<'_> {
     pub(super) fn statement(&mut self) -> Result<Statement, SqlError> {
         self.deeper(|parser| {
             let (start, line) = (parser.tokens[parser.at].start, parser.line());
+            if parser.depth == 1 {
+                parser.links = 0;
+            }
             let what = parser.what()?;
             let end = parser.tokens[parser.at.saturating_sub(1)].end.max(start);
             while parser.takes_sign(";") {}
@@ -33,7 +65,9 @@ impl Parser<'_> {
         let named = match self.peek() {
             Kind::Word(word) => {
                 let lower = word.to_lowercase();
-                lower.starts_with("sp_") || lower.starts_with("xp_") || matches!(lower.as_str(), "master" | "msdb" | "sys")
+                lower.starts_with("sp_")
+                    || lower.starts_with("xp_")
+                    || matches!(lower.as_str(), "master" | "msdb" | "sys")
             }
             _ => false,
         };
@@ -213,13 +247,16 @@ impl Parser<'_> {
         self.expect("SET")?;
         let assignments = self.list(|parser| {
             let column = parser.dotted()?.pop().unwrap_or_default();
-            let operation = ["=", "+=", "-="].into_iter().find(|sign| parser.is_sign(sign)).ok_or_else(|| parser.unexpected())?;
+            let operation =
+                ["=", "+=", "-="].into_iter().find(|sign| parser.is_sign(sign)).ok_or_else(|| parser.unexpected())?;
             parser.at += 1;
             let value = parser.expression()?;
             let own = || Box::new(Expression::Column { table: None, name: column.clone() });
             let value = match operation {
                 "+=" => Expression::Binary { sign: crate::sql::syntax::Sign::Add, left: own(), right: Box::new(value) },
-                "-=" => Expression::Binary { sign: crate::sql::syntax::Sign::Subtract, left: own(), right: Box::new(value) },
+                "-=" => {
+                    Expression::Binary { sign: crate::sql::syntax::Sign::Subtract, left: own(), right: Box::new(value) }
+                }
                 _ => value,
             };
             Ok((column, value))
@@ -315,7 +352,8 @@ impl Parser<'_> {
                     Expression::Literal(value, _) => value,
                     Expression::Call { name, .. }
                         if name.last().is_some_and(|name| {
-                            ["getdate", "getutcdate", "sysutcdatetime", "sysdatetime"].contains(&name.to_lowercase().as_str())
+                            ["getdate", "getutcdate", "sysutcdatetime", "sysdatetime"]
+                                .contains(&name.to_lowercase().as_str())
                         }) =>
                     {
                         // The moment of the insertion; see `table`.
@@ -364,7 +402,10 @@ impl Parser<'_> {
             while self.is_any(&["COMMITTED", "UNCOMMITTED", "READ"]) {
                 words.push(self.name()?);
             }
-            return Ok(What::SetOption { name: "TRANSACTION ISOLATION LEVEL".into(), value: words.join(" ").to_uppercase() });
+            return Ok(What::SetOption {
+                name: "TRANSACTION ISOLATION LEVEL".into(),
+                value: words.join(" ").to_uppercase(),
+            });
         }
         let mut names = vec![self.name()?.to_uppercase()];
         // `SET ANSI_NULLS, QUOTED_IDENTIFIER ON`.
@@ -456,7 +497,11 @@ impl Parser<'_> {
             let value = self.expression()?;
             self.expect_sign(")")?;
             let statement = Argument { name: "@stmt".into(), value, output: false };
-            return Ok(What::Execute(Execute { into, procedure: vec!["sp_executesql".into()], arguments: vec![statement] }));
+            return Ok(What::Execute(Execute {
+                into,
+                procedure: vec!["sp_executesql".into()],
+                arguments: vec![statement],
+            }));
         }
         let procedure = self.dotted()?;
         let mut arguments = Vec::new();
