@@ -10,3 +10,4 @@ pub mod directory;
 pub mod instance;
 pub mod control;
 pub mod tds;
+pub mod listening;

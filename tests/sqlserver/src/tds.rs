@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span, warn};
@@ -38,8 +39,19 @@ pub use prelogin::Encryption;
 
 use certificate::Tls;
 
+/// How clients are met that have not logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Admission {
+    #[default]
+    Served,
+    /// Connections are closed at once.
+    Refused,
+    /// Connections are accepted, and nothing is said.
+    Silent,
+}
+
 /// How to serve.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Options {
     pub encryption: Encryption,
     /// Without one, the instance makes its own, as the real one does.
@@ -50,6 +62,8 @@ pub struct Options {
     pub message_bytes_max: usize,
     /// From the connection to the end of the login.
     pub login_deadline: Duration,
+    /// May change at any time; where the other end is gone, its last word holds.
+    pub admission: watch::Receiver<Admission>,
 }
 
 impl Default for Options {
@@ -60,6 +74,7 @@ impl Default for Options {
             sessions_max: 1000,
             message_bytes_max: 16 << 20,
             login_deadline: Duration::from_secs(30),
+            admission: watch::channel(Admission::Served).1,
         }
     }
 }
@@ -77,6 +92,7 @@ struct Door {
     message_bytes_max: usize,
     login_deadline: Duration,
     sessions: Arc<tokio::sync::Semaphore>,
+    admission: watch::Receiver<Admission>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -100,6 +116,7 @@ pub async fn serve(
         message_bytes_max: options.message_bytes_max,
         login_deadline: options.login_deadline,
         sessions: Arc::new(tokio::sync::Semaphore::new(options.sessions_max)),
+        admission: options.admission,
         tasks: TaskTracker::new(),
         shutdown,
     });
@@ -116,8 +133,8 @@ pub async fn serve(
                 }
             },
         };
-        if door.tasks.len() >= connections_max {
-            debug!(%peer, "too many connections");
+        if *door.admission.borrow() == Admission::Refused || door.tasks.len() >= connections_max {
+            debug!(%peer, "closed at once");
             continue;
         }
         if let Err(error) = socket.set_nodelay(true) {

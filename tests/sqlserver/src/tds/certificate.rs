@@ -28,6 +28,12 @@ pub enum CertificateError {
     Make(#[from] rcgen::Error),
 }
 
+impl Clone for Certificate {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
 impl Certificate {
     /// From two PEM files.
     pub fn read(chain: &Path, key: &Path) -> Result<Self, CertificateError> {

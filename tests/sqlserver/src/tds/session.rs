@@ -14,7 +14,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, error};
 
-use super::Door;
 use super::arrival::{self, ArrivalError, Arrived};
 use super::login::Version;
 use super::packet::{Assembly, Kind, Message as Whole, Outbox, Packet};
@@ -24,6 +23,7 @@ use super::request::{self, Call, Transaction};
 use super::response::Response;
 use super::token::{self, Change, Done, Status};
 use super::wire::{Wire, WireError};
+use super::{Admission, Door};
 use crate::answer::{Answer, Message, Request, Spid};
 
 /// How long a client may take to hear the last words.
@@ -36,6 +36,13 @@ pub async fn hold<S>(door: Arc<Door>, socket: S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut admission = door.admission.clone();
+    tokio::select! {
+        biased;
+        () = door.shutdown.cancelled() => return,
+        // Where nobody can change it any more, it is as it was.
+        _ = admission.wait_for(|admission| *admission != Admission::Silent) => {}
+    }
     let mut wire = Wire::new(socket);
     let greeted = tokio::select! {
         biased;
