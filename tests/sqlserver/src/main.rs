@@ -5,11 +5,12 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use baton_sqlserver::control::WorldBuilder;
 use baton_sqlserver::instance::{Instance, system_clock};
 use baton_sqlserver::listening;
 use baton_sqlserver::tds::{Certificate, Encryption, Options};
@@ -27,8 +28,11 @@ struct Arguments {
     #[arg(long, value_name = "DIRECTORY")]
     directory: PathBuf,
     /// Which instance of that world this is
-    #[arg(long, value_name = "NAME")]
-    instance: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "create")]
+    instance: Option<String>,
+    /// Make the world that this JSON file describes, and end
+    #[arg(long, value_name = "FILE", conflicts_with = "instance")]
+    create: Option<PathBuf>,
     /// Listen here and not where the world says
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -78,7 +82,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { directory, instance: name, listen, encryption, certificate, key } = arguments;
+    let Arguments { directory, instance, create, listen, encryption, certificate, key } = arguments;
+    if let Some(file) = create {
+        return create_world(&directory, &file);
+    }
+    let name = instance.context("no instance was named")?;
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone()).context("wait for signals")?;
     let certificate = match (certificate, key) {
@@ -106,6 +114,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     listening::serve(instance, listener, options, shutdown).await?;
     ticking.await.context("keep the world's time")?;
     info!(instance = name, "has ended its sessions");
+    Ok(())
+}
+
+fn create_world(directory: &Path, file: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let world: WorldBuilder = serde_json::from_str(&text).with_context(|| format!("understand {}", file.display()))?;
+    world.create(directory, system_clock()())?;
     Ok(())
 }
 
