@@ -10,7 +10,7 @@ use baton_log::{Log, ProposeError};
 use baton_model::{
     author::{Actor, Author},
     outcome::Fault,
-    time::Moment,
+    time::{Moment, Span},
 };
 use baton_platform::clock::Clock;
 
@@ -53,6 +53,12 @@ impl Proposer {
     pub fn now(&self) -> Moment {
         let latest = self.log.with(|replica| replica.state.latest);
         Moment(self.clock.now_unix_ms()).max(latest)
+    }
+
+    /// How far this node's clock is behind the latest entry: so much too small is every age that is counted to [`Self::now`].
+    pub fn behind(&self) -> Span {
+        let latest = self.log.with(|replica| replica.state.latest);
+        latest.since(Moment(self.clock.now_unix_ms()))
     }
 
     /// This coordinator as an author.

@@ -13,6 +13,7 @@ use baton_model::{
     ids::{GroupName, HostName, MemberName, RunId, RunbookName, StepId},
     outcome::Fault,
     plan::{Plan, Work},
+    time::Span,
     view::{AppliedChange, AppliedView, ObservedTask, PlanView, StatusView},
 };
 use baton_planner::Request as PlanWish;
@@ -41,6 +42,8 @@ use crate::{
 const OBSERVE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Hosts asked at once in a dry run.
 const OBSERVE_AT_ONCE: usize = 64;
+/// Coordinators' clocks are kept within seconds; beyond that an operator must know.
+const CLOCKS_APART: Span = Span::from_secs(2);
 /// A watcher hears of changes no more often than this.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
@@ -135,7 +138,14 @@ impl OperatorApi {
             Ok(baton_planner::sample::parties(&definition, plan))
         })?;
         self.sampler.refresh(&plan.group).await;
-        Ok(Some(Bill::of(&self.sampler.samples(&plan.group), &parties, self.proposer.now())))
+        let mut bill = Bill::of(&self.sampler.samples(&plan.group), &parties, self.proposer.now());
+        let behind = self.proposer.behind();
+        if behind > CLOCKS_APART {
+            let by = baton_model::bill::length(behind);
+            bill.cautions
+                .push(format!("this coordinator's clock is {by} behind its log: ages may be too small by as much"));
+        }
+        Ok(Some(bill))
     }
 
     /// Asks every host what its tasks would change.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use baton_engine::command::Command;
+use baton_engine::{command::Command, state};
 use baton_log::Log;
 use baton_model::{
     bill::{Kept, Sampled, Samples, bounded, length},
@@ -76,6 +76,16 @@ fn is_news(answer: &Sampled, committed: Option<&Sampled>) -> bool {
         .is_none_or(|committed| !answer.says_the_same(committed) || answer.seen.since(committed.seen) >= CONFIRM_EVERY)
 }
 
+/// A group that is no longer understood asks nothing; whoever plans with it is told.
+fn asked_by(group: &state::Group) -> Vec<Question> {
+    if !group.definition.source.text.contains("samples") {
+        return Vec::new();
+    }
+    definitions::group_of(group)
+        .map(|definition| questions(&definition, &definitions::situation_of(group)))
+        .unwrap_or_default()
+}
+
 impl Sampler {
     pub fn new(log: Log<Replica>, proposer: Proposer, sessions: Sessions) -> Self {
         let asking = Arc::new(Semaphore::new(ASKED_MAX));
@@ -117,28 +127,28 @@ impl Sampler {
 
     /// The questions of every group, or of one.
     fn questions(&self, only: Option<&GroupName>) -> Vec<(GroupName, Arc<Vec<Question>>)> {
-        let mut memory = self.lock();
-        self.log.with(|replica| {
-            let groups = &replica.state.groups;
-            if only.is_none() {
+        let is_wanted = |name: &GroupName| only.is_none_or(|only| only == name);
+        let changed: Vec<(GroupName, state::Group)> = {
+            let mut memory = self.lock();
+            self.log.with(|replica| {
+                let groups = &replica.state.groups;
                 memory.questions.retain(|name, _| groups.contains_key(name));
                 memory.asked.retain(|(name, _, _), _| groups.contains_key(name));
-            }
-            let wanted = groups.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
-            let made = wanted.map(|(name, group)| {
-                let known = memory.questions.get(name).filter(|(revision, _)| *revision == group.revision);
-                let questions = known.map(|(_, questions)| questions.clone()).unwrap_or_else(|| {
-                    // A group that is no longer understood asks nothing; whoever plans with it is told.
-                    let asked = definitions::group_of(group)
-                        .map(|definition| questions(&definition, &definitions::situation_of(group)))
-                        .unwrap_or_default();
-                    Arc::new(asked)
-                });
-                memory.questions.insert(name.clone(), (group.revision, questions.clone()));
-                (name.clone(), questions)
-            });
-            made.collect()
-        })
+                let known = |name: &GroupName| memory.questions.get(name).map(|(revision, _)| *revision);
+                let changed =
+                    groups.iter().filter(|(name, group)| is_wanted(name) && known(name) != Some(group.revision));
+                changed.map(|(name, group)| (name.clone(), group.clone())).collect()
+            })
+        };
+        // Beside the locks: nobody waits for a thousand groups to be read.
+        let made: Vec<_> =
+            changed.into_iter().map(|(name, group)| (name, group.revision, Arc::new(asked_by(&group)))).collect();
+        let mut memory = self.lock();
+        for (name, revision, questions) in made {
+            memory.questions.insert(name, (revision, questions));
+        }
+        let wanted = memory.questions.iter().filter(|(name, _)| is_wanted(name));
+        wanted.map(|(name, (_, questions))| (name.clone(), questions.clone())).collect()
     }
 
     /// Whose turn it is; they count as asked from now on.
