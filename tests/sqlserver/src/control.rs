@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 mod shipping;
+pub mod stage;
 
 pub use crate::world::fault::{Fault as StatementFault, What};
 pub use crate::world::server::Right;
