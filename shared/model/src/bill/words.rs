@@ -36,7 +36,10 @@ impl DatabaseBill {
                 length(made.since(*seen))
             ),
             Loss::AtMost { commits: Span(0), since } => {
-                format!("no commit that was seen, but whatever happened in the {} since the last sample", length(*since))
+                format!(
+                    "no commit that was seen, but whatever happened in the {} since the last sample",
+                    length(*since)
+                )
             }
             Loss::AtMost { commits, since } => format!(
                 "at most {} of commits, plus what happened in the {} since the last sample",
