@@ -32,7 +32,10 @@ def value(it):
 
 
 def text_of(it):
-    return it.decode("utf-8", "replace") if isinstance(it, bytes) else str(it)
+    text = it.decode("utf-8", "replace") if isinstance(it, bytes) else str(it)
+    # What FreeTDS adds on its own behind the server's words.
+    server, _, _ = text.partition("DB-Lib error message")
+    return server or text
 
 
 class PyTds:

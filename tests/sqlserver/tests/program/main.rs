@@ -225,6 +225,81 @@ async fn clients_are_met_as_the_world_says() {
     }
 }
 
+#[tokio::test]
+async fn a_session_is_killed_from_another() {
+    let world = World::create(&WorldBuilder::new().instance("S1", &address().to_string(), PASSWORD));
+    let process = world.start("S1");
+    for client in ALL {
+        let target = process.target();
+        let waits = run(client, &target, ["WAITFOR DELAY '00:05:00'", "SELECT 1"]);
+        let kills = async {
+            let others =
+                "SELECT session_id FROM sys.dm_exec_requests WHERE session_id <> @@SPID AND command = 'WAITFOR'";
+            let begin = Instant::now();
+            loop {
+                let answer = ask(Client::Tiberius, &target, others).await.unwrap();
+                if let [row] = answer.sets[0].rows.as_slice() {
+                    return ask(Client::Tiberius, &target, &format!("KILL {}", row[0])).await;
+                }
+                assert!(begin.elapsed() < DEADLINE, "{client:?} does not wait: {answer:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let (answers, killed) = tokio::join!(waits, kills);
+        killed.unwrap();
+        let failure = answers.unwrap().remove(0).unwrap_err();
+        assert_eq!(failure.numbers(), [596], "{client:?}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_its_time_can_be_cancelled() {
+    let world = World::create(&WorldBuilder::new().instance("S1", &address().to_string(), PASSWORD));
+    let process = world.start("S1");
+    let target = process.target().patience_s(2);
+    let answers = run(Client::PyTds, &target, ["WAITFOR DELAY '00:05:00'", "SELECT 1"]).await.unwrap();
+    assert!(answers[0].is_err());
+    assert_eq!(answers[1].as_ref().unwrap().value(), &json!(1));
+}
+
+#[tokio::test]
+async fn a_login_is_refused_in_the_servers_words() {
+    let world = World::create(&WorldBuilder::new().instance("S1", &address().to_string(), PASSWORD));
+    let process = world.start("S1");
+    for client in ALL {
+        let failure = run(client, &process.target().database("nodb"), ["SELECT 1"]).await.unwrap_err();
+        let expected = match client {
+            // Its exception has the last error of a login only.
+            Client::PyTds => vec![18456],
+            _ => client.shown(&[(4060, 11), (18456, 14)]),
+        };
+        assert_eq!(failure.numbers(), expected, "{client:?}: {failure:?}");
+        let wrong = Target::new(process.address, "sa", "wrong");
+        let failure = run(client, &wrong, ["SELECT 1"]).await.unwrap_err();
+        assert_eq!((failure.numbers(), failure.errors[0].class), (vec![18456], 14), "{client:?}: {failure:?}");
+        assert_eq!(failure.errors[0].message, "Login failed for user 'sa'.", "{client:?}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_reach_the_engine() {
+    let world = World::create(&WorldBuilder::new().instance("S1", &address().to_string(), PASSWORD));
+    let process = world.start("S1");
+    let values = vec![json!(7), json!("größer"), json!(true)];
+    for (client, sql) in [
+        (Client::Tiberius, "SELECT @P1, @P2, @P3"),
+        (Client::PyTds, "SELECT %s, %s, %s"),
+        (Client::PyMsSql, "SELECT %s, %s, %s"),
+    ] {
+        let statement = clients::Statement::Parameters(sql.into(), values.clone());
+        let answers = run(client, &process.target(), [statement]).await.unwrap();
+        let row = &answers[0].as_ref().unwrap().sets[0].rows[0];
+        // pymssql writes a number where others send a bit.
+        let bit = if client == Client::PyMsSql { json!(1) } else { json!(true) };
+        assert_eq!(row, &vec![values[0].clone(), values[1].clone(), bit], "{client:?}");
+    }
+}
+
 #[test]
 fn a_world_can_be_made_from_a_file() {
     let directory = tempfile::tempdir().unwrap();

