@@ -22,7 +22,7 @@ pub mod stage;
 
 pub use crate::world::fault::{Fault as StatementFault, What};
 pub use crate::world::server::Right;
-pub use shipping::Shipping;
+pub use shipping::{Shipping, ShippingJob, run_job};
 
 /// A world as it should begin; also the shape of the file that `--create` reads.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod groups;
 mod queries;
+mod shipping;
 
 use baton_sqlserver::control::stage::Stage;
 use baton_sqlserver::control::{GroupPlan, ReplicaPlan, WorldBuilder};
