@@ -77,7 +77,11 @@ impl Candidates<'_> {
                 // Nothing else matters of it.
                 return Some(format!("it is primary already (epoch {})", self.situation.epoch));
             }
-            against.extend(self.situation.standings.get(member).map(|standing| format!("it is {standing}")));
+            let standing = self.situation.standings.get(member);
+            // A detached one may be the target of a runbook that brings it back first; one that was declared lost may not.
+            let standing =
+                standing.filter(|standing| !(self.runbook.rejoins_target() && standing.starts_with("detached")));
+            against.extend(standing.map(|standing| format!("it is {standing}")));
         }
         against.extend(self.broken(member).into_iter().map(|(_, why)| why));
         (!against.is_empty()).then(|| against.join("; "))
@@ -113,8 +117,10 @@ impl Candidates<'_> {
     /// What to do; and which guards stand in the way of the member, or of any, where guards are all that does.
     fn remedy(&self, otherwise: &str, of: Option<&MemberName>) -> String {
         let sound = |member: &&MemberName| {
-            let standing = self.situation.standings.contains_key(*member) || **member == self.situation.primary;
-            !(self.runbook.transfers() && standing)
+            let standing = self.situation.standings.get(*member);
+            let rejoins = self.runbook.rejoins_target();
+            let out = standing.is_some_and(|standing| !(rejoins && standing.starts_with("detached")));
+            !(self.runbook.transfers() && (out || **member == self.situation.primary))
         };
         let members = self.group.members.keys().filter(|member| of.is_none_or(|only| only == *member)).filter(sound);
         let mut guards: Vec<&str> = Vec::new();

@@ -80,6 +80,13 @@ impl Plan {
     pub fn losing_hosts(&self) -> BTreeSet<HostName> {
         self.tasks().filter(|task| loses_data(&task.action)).map(|task| task.host.clone()).collect()
     }
+    /// Whether it says, always and before the role moves, that the member has rejoined.
+    pub fn rejoins_before_transfer(&self, member: &MemberName) -> bool {
+        let before = self.steps().take_while(|step| !matches!(step.work, Work::Transfer { .. }));
+        before
+            .filter(|step| step.condition == Condition::Always)
+            .any(|step| matches!(&step.work, Work::Rejoin { member: back } if back == member))
+    }
     /// The index of the stage that transfers the role, if there is one.
     pub fn transfer_stage(&self) -> Option<usize> {
         self.stages.iter().position(|stage| stage.steps.iter().any(|step| matches!(step.work, Work::Transfer { .. })))

@@ -21,10 +21,10 @@ use crate::{
 mod file;
 mod input;
 
+pub use file::Unreached;
 pub(crate) use file::{
     DetachedFile, RETRY_DELAY, RejoinedFile, RetryFile, RuleFile, RunbookFile, StepFile, TransferFile,
 };
-pub use file::Unreached;
 pub use input::{Input, InputType};
 
 /// A runbook file.
@@ -77,6 +77,13 @@ impl Runbook {
     /// It has a `role.transfer` step, so it needs a target.
     pub fn transfers(&self) -> bool {
         self.all_steps().any(|step| matches!(step.work, WorkDefinition::Transfer { .. }))
+    }
+
+    /// Before its `role.transfer` it says, always, that its target has rejoined: a detached member may be that target.
+    pub fn rejoins_target(&self) -> bool {
+        let before = self.all_steps().take_while(|step| !matches!(step.work, WorkDefinition::Transfer { .. }));
+        let rejoins = |work: &WorkDefinition| matches!(work, WorkDefinition::Rejoined { member } if member.replace(' ', "") == "${new.name}");
+        before.filter(|step| step.when.is_none()).any(|step| rejoins(&step.work))
     }
 }
 

@@ -213,6 +213,8 @@ fn role_may_move(state: &State, plan: &Plan) -> Result<(), Fault> {
     for (member, standing) in &group.standings {
         let overridden = plan.overrides.contains_key("detached");
         match standing {
+            // The transfer itself refuses where that step did not come about.
+            Standing::Detached { .. } if plan.rejoins_before_transfer(member) => {}
             Standing::Detached { by, because, .. } if !overridden => {
                 return Err(Fault::new(
                     "BTN-0103",

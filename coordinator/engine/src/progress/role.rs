@@ -44,10 +44,14 @@ pub(super) fn transfer(
             ),
         };
     }
-    if let Some(Standing::Detached { by, because, .. }) = group.standings.get(&new)
-        && *by == run.id
-    {
-        return Verdict::Failed { why: format!("this run has detached {new}: {because}") };
+    if let Some(Standing::Detached { by, because, .. }) = group.standings.get(&new) {
+        if *by == run.id {
+            return Verdict::Failed { why: format!("this run has detached {new}: {because}") };
+        }
+        if !run.plan.overrides.contains_key("detached") {
+            let why = format!("{new} is detached since {by} and has not rejoined: the step that says so was left out");
+            return Verdict::Failed { why };
+        }
     }
     let old = std::mem::replace(&mut group.primary, new.clone());
     group.epoch = Epoch(group.epoch.0 + 1);

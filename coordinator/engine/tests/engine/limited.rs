@@ -77,6 +77,38 @@ fn a_transfer_says_why_it_detaches_and_a_run_cannot_detach_whom_it_makes_primary
 }
 
 #[test]
+fn a_detached_target_may_rejoin_in_the_run_that_moves_the_role_and_not_without_that_step() {
+    let away = || {
+        let mut world = World::new();
+        world.start(vec![vec![bare("1", Work::Transfer { detach_old: true, because: None })]]);
+        world
+    };
+    let back = || vec![vec![bare("1", Work::Rejoin { member: name("db1") })], vec![transfer("2", false)]];
+    let mut world = away();
+    let run = world.start(back());
+    assert_eq!((world.phase(&run), world.primary().0.as_str()), ("succeeded", "db1"));
+    assert!(world.state.groups[&group()].standings.is_empty());
+
+    let refused = |stages: Vec<Vec<baton_model::plan::Step>>| {
+        let mut world = away();
+        let plan = world.plan(stages);
+        code(&world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }))
+            .to_owned()
+    };
+    assert_eq!(
+        refused(vec![vec![transfer("1", false)], vec![bare("2", Work::Rejoin { member: name("db1") })]]),
+        "BTN-0103"
+    );
+    assert_eq!(
+        refused(vec![vec![bare("1", Work::Rejoin { member: name("db2") })], vec![transfer("2", false)]]),
+        "BTN-0103"
+    );
+    let mut perhaps = back();
+    perhaps[0][0].condition = baton_model::plan::Condition::Deferred("found.ok".to_owned());
+    assert_eq!(refused(perhaps), "BTN-0103");
+}
+
+#[test]
 fn what_a_step_says_of_a_member_is_bounded_and_a_lost_one_stays_lost() {
     let mut world = World::new();
     world.start(vec![vec![detach("1", "db2", &"ä ".repeat(4000), false)]]);

@@ -179,3 +179,19 @@ steps:
         );
     }
 }
+
+#[test]
+fn a_detached_member_is_a_target_where_the_runbook_brings_it_back_first_and_a_lost_one_is_not() {
+    let returning = |standing: &'static str, steps: &str| {
+        let text = inside().replace("  - role.transfer", &format!("{steps}  - role.transfer"));
+        asked(&text, move |_, situation| {
+            situation.standings.insert("db2".parse().expect("a name"), standing.to_owned());
+        })
+    };
+    let rejoined = "  - role.rejoined: { member: \"${new.name}\" }\n";
+    assert!(returning("detached since pom-3", rejoined).contains("moves from db1 to db2 "));
+    assert!(returning("detached since pom-3", "").starts_with("BTN-0134 "));
+    assert!(returning("declared lost (flooded)", rejoined).starts_with("BTN-0134 "));
+    let perhaps = "  - { when: facts.back == true, role.rejoined: { member: \"${new.name}\" } }\n";
+    assert!(returning("detached since pom-3", perhaps).starts_with("BTN-0134 "));
+}
