@@ -8,6 +8,7 @@ mod limited;
 mod loss;
 mod misuse;
 mod moved_plans;
+mod real_loss;
 mod secrets;
 mod stale_orders;
 mod unreachable;
