@@ -40,7 +40,8 @@ pub struct Target {
     pub database: String,
     /// ApplicationIntent=ReadOnly, where the client can ([`Client::has_read_only_intent`]).
     pub read_only: bool,
-    /// Verified TLS for everything, by this authority, for the name `localhost`; otherwise without TLS (pymssql: as it likes).
+    /// Verified TLS for everything, by this authority, for the name `localhost`, where the Python clients then connect to;
+    /// otherwise without TLS (pymssql: as it likes).
     pub authority: Option<std::path::PathBuf>,
     /// Leaves the Python clients' own settings: they open a transaction at once. Otherwise every statement stands alone.
     pub defaults: bool,

@@ -17,6 +17,8 @@ use baton_sqlserver::world::server::Account;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+#[path = "../clients/authority.rs"]
+mod authority;
 #[path = "../clients/clients.rs"]
 mod clients;
 
@@ -47,7 +49,11 @@ impl Process {
     }
 
     fn start(directory: &Path, instance: &str) -> Self {
-        let mut child = Self::command(directory, instance).spawn().unwrap();
+        Self::spawn(instance, &mut Self::command(directory, instance))
+    }
+
+    fn spawn(instance: &str, command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("ready ").unwrap_or_else(|| panic!("{instance} said {line:?}"));
@@ -166,6 +172,22 @@ async fn a_world_that_forces_encryption_is_served_encrypted_only() {
     assert!(ask(Client::PyTds, &process.target(), "SELECT 1").await.is_err());
     // FreeTDS encrypts where it must.
     ask(Client::PyMsSql, &process.target(), "SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_instance_shows_the_certificate_that_it_was_given() {
+    let authority = authority::Authority::new();
+    let world = World::create(&WorldBuilder::new().instance("S1", &address().to_string(), PASSWORD));
+    let mut command = Process::command(&world.directory.path().join("world"), "S1");
+    command.args(["--listen", "127.0.0.1:0", "--encryption", "forced"]);
+    command.arg("--certificate").arg(authority.server_chain.path()).arg("--key").arg(authority.server_key.path());
+    let process = Process::spawn("S1", &mut command);
+    for client in ALL {
+        let target = process.target().authority(authority.certificate.path());
+        let answer = ask(client, &target, "SELECT @@SERVERNAME").await;
+        assert_eq!(answer.unwrap().value(), &json!("S1"), "{client:?}");
+    }
+    assert!(ask(Client::Tiberius, &process.target(), "SELECT 1").await.is_err());
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use baton_sqlserver::answer::{Request, Value};
 use baton_sqlserver::tds::{Encryption, Options};
 use serde_json::{Value as Json, json};
 
+use crate::authority::Authority;
 use crate::clients::{ALL, Answer, Client, Failure, Statement, Target, run};
-use crate::encryption::Authority;
 use crate::toy::{Event, Instance, PASSWORD, USER};
 
 async fn plain() -> Instance {

@@ -6,9 +6,10 @@ use futures::TryStreamExt as _;
 use tiberius::error::Error;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::authority::Authority;
 use crate::clients::{ALL, Client, run};
 use crate::conversation::target;
-use crate::encryption::{Authority, config, connect, connect_plain};
+use crate::encryption::{config, connect, connect_plain};
 use crate::raw::{BATCH, END, LOGIN, PRELOGIN, Raw, batch_body, login_body, packet, prelogin_body};
 use crate::toy::{Event, Instance, PASSWORD, USER};
 

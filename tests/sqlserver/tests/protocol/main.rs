@@ -2,6 +2,8 @@
 //!
 //! Apart from the simulator's engine: a toy stands behind the protocol, and everything else is real.
 
+#[path = "../clients/authority.rs"]
+mod authority;
 #[path = "../clients/clients.rs"]
 mod clients;
 mod raw;
