@@ -108,6 +108,7 @@ pub fn program(arguments: &[String]) -> Option<ExitCode> {
             Some(crate::processes::keeper::main(std::path::Path::new(path), mark))
         }
         [name, rest @ ..] if name == application::SUBCOMMAND => Some(application::main(rest)),
+        [name, rest @ ..] if name == crate::machine::program::SUBCOMMAND => Some(crate::machine::program::main(rest)),
         _ => None,
     }
 }

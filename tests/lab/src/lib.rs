@@ -7,6 +7,8 @@ pub mod cluster;
 pub mod horizon;
 pub mod installation;
 pub mod ledger;
+pub mod machine;
 pub mod packages;
 pub mod processes;
+pub mod sqlserver;
 pub mod story;
