@@ -27,6 +27,10 @@ mod sessions;
 mod set_mode;
 mod state;
 mod synchronized;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod trial;
 
 /// Follows a change of role that is under way already; it is never sent from here.
 fn watching<'a>(
