@@ -124,9 +124,10 @@ impl Instance {
         Ok(world.servers[&self.name].address.clone())
     }
 
-    /// Addresses of listeners that belong to this instance now, because it is their group's primary.
+    /// Addresses of listeners that belong to this instance, because it is their group's primary, as of the last tick.
     pub fn listener_addresses(&self) -> Vec<String> {
-        let Ok((_, world)) = self.directory.load() else { return Vec::new() };
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, world)) = &inner.last else { return Vec::new() };
         let leads = |group: &&crate::world::group::Group| {
             group.replicas.get(&self.name).is_some_and(|replica| replica.leads() && !replica.taken_offline)
         };
@@ -144,9 +145,10 @@ impl Instance {
         Ok(world.servers[&self.name].force_encryption)
     }
 
-    /// How clients are met now.
+    /// How clients are met, as of the last tick.
     pub fn clients(&self) -> Clients {
-        self.directory.load().ok().and_then(|(_, world)| world.clients.get(&self.name).copied()).unwrap_or_default()
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.last.as_ref().and_then(|(_, world)| world.clients.get(&self.name).copied()).unwrap_or_default()
     }
 
     /// The lock, the world moved on to now, and what `act` does to it. Sessions that lost their database are cut.
