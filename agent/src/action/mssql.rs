@@ -30,7 +30,7 @@ mod synchronized;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod trial;
+pub(super) mod trial;
 
 /// Follows a change of role that is under way already; it is never sent from here.
 fn watching<'a>(

@@ -22,6 +22,8 @@ mod parameter;
 mod postgres;
 mod server;
 pub(super) mod sqlserver;
+#[cfg(test)]
+mod tests;
 
 pub(super) use postgres::{fault, lock_timeout};
 use server::Server;
