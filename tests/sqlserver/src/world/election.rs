@@ -38,12 +38,17 @@ impl World {
             })
         });
         let resolving = self.doubts.leaderless_resolving;
+        let quorate = running.iter().any(|name| self.quorate(name));
         let Some(found) = self.groups.get_mut(group) else { return };
         if led {
             found.leaderless_since = None;
             return;
         }
-        found.leaderless_since.get_or_insert(now);
+        // A cluster that has just come back gives the old owner its time too.
+        let since = found.leaderless_since.get_or_insert(now);
+        if !quorate {
+            *since = now;
+        }
         if resolving {
             for name in running {
                 if let Some(replica) = found.replicas.get_mut(name)
