@@ -4,7 +4,7 @@ use baton_model::{
     action::Action,
     bill::Parties,
     expression::{Scope, render},
-    group::Group,
+    group::{Group, Sample},
     ids::{HostName, SampleName},
     outcome::Fault,
     plan::Plan,
@@ -13,6 +13,9 @@ use baton_model::{
 use serde_json::Value;
 
 use crate::{Situation, scope};
+
+/// The action whose answers a bill is made of.
+const BILLED: &str = "mssql.ag.sample";
 
 /// One question to one host, every value resolved but secrets.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,10 +83,13 @@ pub fn parties(group: &Group, plan: &Plan) -> Parties {
     let hosts_of = |member| group.members.get(member).into_iter().flat_map(|member| member.hosts.values());
     let of_new = || plan.new.iter().flat_map(hosts_of).flat_map(|hosts| hosts.0.clone()).collect();
     let losing = plan.losing_hosts();
+    // Whatever else a group samples is kept and watched, and says nothing of a database's log.
+    let told = |sample: &Sample| sample.question().is_some_and(|(action, _)| action == BILLED);
     Parties {
         asked: group
             .samples
             .iter()
+            .filter(|(_, sample)| told(sample))
             .map(|(name, sample)| (name.clone(), group.hosts_with_role(&sample.on).into_iter().cloned().collect()))
             .collect(),
         old: hosts_of(&plan.old).flat_map(|hosts| hosts.0.clone()).collect(),

@@ -251,7 +251,8 @@ impl Bill {
     pub fn of(samples: &Samples, parties: &Parties, now: Moment) -> Self {
         let mut bill = Bill { made: now, databases: Vec::new(), cautions: Vec::new() };
         if parties.asked.is_empty() {
-            bill.cautions.push("the group has no samples, so nobody ever asked what its databases have".to_owned());
+            bill.cautions
+                .push("the group has no sample of its databases, so nobody ever asked what they have".to_owned());
         }
         let nothing = BTreeMap::new();
         for (name, hosts) in &parties.asked {

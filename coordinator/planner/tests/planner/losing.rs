@@ -28,6 +28,7 @@ connections:
   sql2: { kind: sqlserver, host: \"${host.address}\", database: master, user: baton }
 samples:
   ag: { on: database, every: 5s, action: { mssql.ag.sample: { group: \"${vars.ag}\", connection: \"${host.vars.connection}\", replicas: [sql1] } } }
+  service: { on: database, action: { service.running: { name: SQL } } }
 ";
 
 fn the_group() -> Group {
@@ -69,6 +70,8 @@ fn the_bill_is_between_the_old_members_hosts_and_those_that_are_forced() {
         hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!((names(&parties.old), names(&parties.target)), ("pomdb1".to_owned(), "pomdb2".to_owned()));
+    // The other sample says nothing of a database's log.
+    assert_eq!(parties.asked.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["ag"]);
     assert_eq!(parties.asked["ag"].len(), 3);
     // Forced from a host that no sample asks: the new member's hosts are what takes over.
     let mut elsewhere = the_group();
@@ -88,6 +91,7 @@ fn every_host_of_the_role_is_asked_with_its_own_values() {
         .collect();
     let connection =
         |host: &str| json!({ "kind": "sqlserver", "host": host, "database": "master", "user": "baton" }).to_string();
+    assert_eq!(questions.len(), 6);
     for (number, host) in ["10.0.0.1", "10.0.0.2"].into_iter().enumerate() {
         assert!(
             told[number].contains(&format!("5s mssql.ag.sample {{\"connection\":{}", connection(host))),

@@ -179,7 +179,11 @@ fn what_nobody_saw_is_unknown_in_words() {
     let nothing = Bill::of(&BTreeMap::new(), &parties(), NOW);
     assert_eq!(nothing.verdict(), "unknown: sample ag: db1 was never seen");
     let unasked = Bill::of(&BTreeMap::new(), &Parties::default(), NOW);
-    assert!(unasked.verdict().starts_with("unknown: the group has no samples"), "{}", unasked.verdict());
+    assert!(
+        unasked.verdict().starts_with("unknown: the group has no sample of its databases"),
+        "{}",
+        unasked.verdict()
+    );
     let mut garbled = said("SQL1", "PRIMARY", vec![], ago(14));
     garbled.latest.data = json!({ "databases": [{}] });
     let garbled = Bill::of(&kept(&[("db1", &garbled), ("db2", &target)]), &parties(), NOW);
