@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     chain::{Header, Seen, SetKind},
-    copy_of::existing,
+    copy_of::{existing, settled},
     instance::{Instance, Part},
     sessions::{Ended, end_once},
 };
@@ -228,7 +228,7 @@ impl Perform for BackingUp {
 
     async fn act(&self, context: &Context) -> Result<Effect, Failure> {
         let mut instance = Instance::open(&self.connection, context).await?;
-        existing(&mut instance, &self.database).await?;
+        settled(&mut instance, &self.database).await?;
         let mut ended = Ended::default();
         let begun = mark(context).unwrap_or_default();
         let found = there(self, &mut instance).await?;
@@ -257,7 +257,7 @@ impl Perform for BackingUp {
                 .into());
             }
         };
-        if self.verify {
+        if self.verify && !has_note(context, &self.path, "verified", &identity(&header)) {
             self.prove(&mut instance, &header).await?;
         }
         if !self.left_as_wished(&mut instance).await? {

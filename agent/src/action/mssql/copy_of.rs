@@ -59,6 +59,22 @@ pub async fn existing(instance: &mut Instance<'_>, database: &str) -> Result<Cop
     })
 }
 
+/// As [`existing`], once it no longer recovers: an instance that has just started opens its databases one by one.
+pub async fn settled(instance: &mut Instance<'_>, database: &str) -> Result<Copy, Fault> {
+    const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
+    loop {
+        let copy = existing(instance, database).await?;
+        if copy.state != "RECOVERING" {
+            return Ok(copy);
+        }
+        instance.context().progress(format!("{database} is recovering"), None);
+        tokio::select! {
+            () = instance.context().cancelled() => return Ok(copy),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
 /// How far the last restore brought a database. The log shipping jobs' own record is not asked: a restore by hand is not in it.
 /// None: nothing was ever restored under that name, or msdb's history was deleted.
 pub async fn standing(instance: &mut Instance<'_>, database: &str) -> Result<Option<Standing>, Fault> {

@@ -420,3 +420,81 @@ async fn databases_leave_and_join() {
     assert_eq!(code(lab.act("mssql.ag.join", "S3", json!({ "database": "db3" }), 30).await), "BTN-0648");
     lab.twice("mssql.ag.add", "S2", json!({ "database": "db3" }), "ADD DATABASE").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_that_pauses_the_old_primary_says_so_and_it_is_resumed() {
+    let lab = Lab::start(Shape::new(ClusterType::Wsfc).doubts(Doubts::opposite())).await;
+    let effect = lab.act("mssql.ag.failover", "S2", json!({}), 60).await.expect("moved");
+    let paused = effect.data["paused"].as_array().expect("a list").clone();
+    assert!(paused.iter().any(|one| one["replica"] == "S1" && one["database"] == "db1"), "{effect:?}");
+    let effect = lab.twice("mssql.ag.resume", "S1", json!({}), "SET HADR RESUME").await;
+    assert_eq!(effect.data["replica"], json!("S1"));
+    assert!(lab.act("mssql.ag.synchronized", "S1", json!({ "wait": true }), 30).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_dies_in_the_middle_finds_its_failover_under_way() {
+    for doubts in [Doubts::default(), Doubts::opposite()] {
+        let lab = Lab::start(Shape::new(ClusterType::Wsfc).doubts(doubts)).await;
+        let dying = async { code(lab.act("mssql.ag.failover", "S2", json!({}), 45).await) };
+        let sent = async {
+            while lab.told("] FAILOVER") == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = sent => {}
+            ended = dying => panic!("it had ended before it was killed: {ended}"),
+        }
+        // What recovery does: it observes, and acts where that differs or cannot tell.
+        let action = lab.perform("mssql.ag.failover", "S2", json!({}));
+        assert!(action.repeatable() && action.repeatable_blind());
+        let seen = lab.observe("mssql.ag.failover", "S2", json!({})).await;
+        assert!(!seen.starts_with("fault"), "{seen}");
+        let answer = code(lab.act("mssql.ag.failover", "S2", json!({}), 45).await);
+        assert!(answer.starts_with("done"), "{answer}");
+        assert_eq!((lab.role("S2"), lab.told(FORCE)), (Role::Primary, 0));
+        assert!(lab.told("] FAILOVER") <= 2, "sent {} times", lab.told("] FAILOVER"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_replica_holds_up_nobody() {
+    use baton_sqlserver::world::fault::Clients;
+    for silent in ["S3", "S1"] {
+        let lab = Lab::start(Shape::new(ClusterType::Wsfc)).await;
+        lab.control.set_clients(silent, Clients::Silent).expect("set");
+        let answer = code(lab.act("mssql.ag.failover", "S2", json!({}), 60).await);
+        assert!(
+            answer.starts_with("done") && answer.contains(&format!("{silent} cannot be asked")),
+            "{silent}: {answer}"
+        );
+        assert_eq!((lab.role("S2"), lab.told(FORCE)), (Role::Primary, 0), "{silent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_quorum_nothing_moves_and_nothing_is_forced() {
+    for doubts in [Doubts::default(), Doubts::opposite()] {
+        let lab = Lab::start(Shape::new(ClusterType::Wsfc).doubts(doubts)).await;
+        lab.control.set_quorum_lost(true).expect("set");
+        lab.until("nobody leads", |world| !world.groups["ag1"].replicas["S1"].leads()).await;
+        let failed = lab.act("mssql.ag.failover", "S2", json!({}), 8).await;
+        assert!(failed.is_err(), "{failed:?}");
+        assert_eq!((lab.role("S1") == Role::Primary || lab.role("S2") == Role::Primary, lab.told(FORCE)), (false, 0));
+        lab.control.set_quorum_lost(false).expect("set");
+        lab.well().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lost_its_primary_is_not_made_primary_while_that_lives() {
+    let lab = Lab::start(Shape::new(ClusterType::Wsfc)).await;
+    lab.control.cut_link("S1", "S2").expect("cut");
+    lab.until("S2 is not ready", |world| !world.groups["ag1"].replicas["S1"].known.all_ready("S2")).await;
+    assert_eq!(code(lab.act("mssql.ag.failover", "S2", json!({}), 30).await), "BTN-0633");
+    let forced = lab.act("mssql.ag.force_failover", "S2", json!({ "accept_data_loss": true }), 30).await;
+    assert_eq!(code(forced), "BTN-0639", "S1 answers as primary");
+    assert_eq!((lab.told("] FAILOVER"), lab.told(FORCE)), (0, 0));
+}

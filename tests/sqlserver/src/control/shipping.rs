@@ -47,6 +47,7 @@ fn job(world: &mut World, instance: &str, name: &str, what: JobKind) -> Guid {
         stopped: None,
         succeeded: false,
         runs: 0,
+        schedules: vec![1],
     };
     if let Some(server) = world.servers.get_mut(instance) {
         server.msdb.jobs.push(made);

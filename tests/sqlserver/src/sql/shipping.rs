@@ -31,6 +31,7 @@ pub fn call(batch: &Batch, host: &mut Host<'_>, call: &Call) -> Result<Option<Ve
         "sp_start_job" => start_job,
         "sp_stop_job" => stop_job,
         "sp_update_job" => update_job,
+        "sp_add_jobschedule" => add_schedule,
         _ => return Ok(None),
     };
     need_administrator(batch, host)?;
@@ -134,14 +135,15 @@ fn add_job(host: &mut Host<'_>, name: &str, what: JobKind) -> Guid {
     let job = Job {
         id,
         name: name.to_owned(),
-        // The real procedures leave their jobs to be enabled by whoever adds a schedule.
-        enabled: true,
+        // The real procedures leave their jobs to be scheduled and enabled by whoever called them.
+        enabled: false,
         what,
         created,
         started: None,
         stopped: None,
         succeeded: false,
         runs: 0,
+        schedules: Vec::new(),
     };
     msdb(host).jobs.push(job);
     id
@@ -299,6 +301,26 @@ fn start_job(host: &mut Host<'_>, call: &Call) -> Result<Vec<Answer>, SqlError> 
 fn stop_job(host: &mut Host<'_>, call: &Call) -> Result<Vec<Answer>, SqlError> {
     job_of(host, call)?;
     Err(SqlError::new(22022, &["The specified job is not currently running."]))
+}
+
+fn add_schedule(host: &mut Host<'_>, call: &Call) -> Result<Vec<Answer>, SqlError> {
+    call.only(&[
+        "@job_name",
+        "@job_id",
+        "@name",
+        "@enabled",
+        "@freq_type",
+        "@freq_interval",
+        "@freq_subday_type",
+        "@freq_subday_interval",
+    ])?;
+    let id = job_of(host, call)?;
+    call.needed("@name", usize::MAX)?;
+    let next = msdb(host).jobs.iter().flat_map(|job| &job.schedules).max().copied().unwrap_or(0) + 1;
+    if let Some(job) = msdb(host).jobs.iter_mut().find(|job| job.id == id) {
+        job.schedules.push(next);
+    }
+    Ok(vec![done(None)])
 }
 
 fn update_job(host: &mut Host<'_>, call: &Call) -> Result<Vec<Answer>, SqlError> {

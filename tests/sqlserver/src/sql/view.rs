@@ -66,6 +66,7 @@ const MSDB: &[(&str, Make)] = &[
     ("sysjobactivity", msdb::job_activity),
     ("sysjobhistory", msdb::job_history),
     ("sysjobs", msdb::jobs),
+    ("sysjobschedules", msdb::job_schedules),
 ];
 
 pub use msdb::{monitor, shipping_primary, shipping_secondary};

@@ -129,6 +129,8 @@ pub struct Job {
     pub stopped: Option<i64>,
     pub succeeded: bool,
     pub runs: i32,
+    /// Numbers of its schedules. None runs by itself.
+    pub schedules: Vec<i32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -389,6 +389,22 @@ pub fn jobs(reader: &Reader<'_>) -> Result<Rows, SqlError> {
     Ok(rows)
 }
 
+pub fn job_schedules(reader: &Reader<'_>) -> Result<Rows, SqlError> {
+    need_administrator(reader, "sysjobschedules")?;
+    let mut rows = Rows::of(&[
+        ("schedule_id", Type::Int),
+        ("job_id", GUID),
+        ("next_run_date", Type::Int),
+        ("next_run_time", Type::Int),
+    ]);
+    for job in &msdb(reader).jobs {
+        for schedule in &job.schedules {
+            rows.push(vec![Value::Int(*schedule), Value::Guid(job.id), Value::Int(0), Value::Int(0)]);
+        }
+    }
+    Ok(rows)
+}
+
 pub fn job_activity(reader: &Reader<'_>) -> Result<Rows, SqlError> {
     need_administrator(reader, "sysjobactivity")?;
     let mut rows = Rows::of(&[

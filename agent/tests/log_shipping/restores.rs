@@ -1,0 +1,95 @@
+//! A database out of files; never over one that somebody may need.
+
+use std::fs;
+
+use baton_agent::action::{Failure, Perform};
+use baton_sqlserver::world::fault::What;
+use serde_json::{Value, json};
+
+use super::world::{DATABASE, PRIMARY, SECONDARY, World};
+
+/// A full backup and three logs in `own`, and nothing on the secondary.
+async fn files() -> (World, Vec<String>) {
+    let world = World::start().await;
+    world.sql(PRIMARY, &[&format!("CREATE DATABASE [{DATABASE}]")]).await;
+    world.write(PRIMARY, "CREATE TABLE note (id int, text nvarchar(100))").await;
+    world.insert(0).await;
+    let full = world.text("own/full.bak");
+    world.sql(PRIMARY, &[&format!("BACKUP DATABASE [{DATABASE}] TO DISK = N'{full}'")]).await;
+    let mut paths = vec![full];
+    for number in 1..=3u32 {
+        let file = format!("{}.trn", 9 - number);
+        world.log_backup(number, "own", &file).await;
+        paths.insert(0, world.text(&format!("own/{file}")));
+    }
+    (world, paths)
+}
+
+fn restore(world: &World, paths: &[String], more: Value) -> Box<dyn Perform> {
+    let mut parameters = json!({ "paths": paths });
+    for (key, value) in more.as_object().expect("a map") {
+        parameters[key] = value.clone();
+    }
+    world.action("mssql.restore", SECONDARY, parameters)
+}
+
+#[tokio::test]
+async fn a_database_is_restored_in_order_and_left_as_wished() {
+    let (world, paths) = files().await;
+    let effect = world.changes(&*restore(&world, &paths, json!({}))).await;
+    assert_eq!(effect.data["logs"], 3);
+    assert_eq!(world.state(SECONDARY).await, "RESTORING");
+    world.changes(&*restore(&world, &paths, json!({ "then": "recovery" }))).await;
+    assert_eq!(world.ids(SECONDARY).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_missing_log_or_file_stops_it_before_anything_is_restored() {
+    let (world, mut paths) = files().await;
+    let second = paths.remove(1);
+    assert_eq!(world.observe(&*restore(&world, &paths, json!({}))).await.expect_err("a gap").code, "BTN-0668");
+    paths.insert(1, second);
+    fs::remove_file(&paths[1]).expect("removed");
+    assert_eq!(world.observe(&*restore(&world, &paths, json!({}))).await.expect_err("a file").code, "BTN-0688");
+    let only_logs = vec![paths[0].clone()];
+    let fault = world.observe(&*restore(&world, &only_logs, json!({}))).await.expect_err("no full backup");
+    assert_eq!(fault.code, "BTN-0683");
+    assert!(world.statements(SECONDARY, "RESTORE DATABASE").is_empty());
+}
+
+#[tokio::test]
+async fn a_restore_goes_on_after_a_crash_in_the_middle() {
+    for (statement, what) in
+        [("7.trn' WITH", What::DieAfter), ("7.trn' WITH", What::DieBefore), ("full.bak' WITH FILE", What::DieAfter)]
+    {
+        let (world, paths) = files().await;
+        let action = restore(&world, &paths, json!({ "then": "recovery" }));
+        world.mishap(SECONDARY, statement, Some(1), what.clone());
+        assert!(matches!(world.act(&*action).await, Err(Failure::Unclear(_))), "{what:?}");
+        world.died(SECONDARY).await;
+        world.run(SECONDARY).await;
+        world.changes(&*action).await;
+        assert_eq!(world.ids(SECONDARY).await, [0, 1, 2, 3], "{what:?}");
+        assert_eq!(world.statements(SECONDARY, "RESTORE DATABASE [mgc] FROM").len(), 1, "{what:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_somebody_may_need_is_not_overwritten() {
+    let (world, paths) = files().await;
+    world.sql(SECONDARY, &["CREATE DATABASE [mgc]"]).await;
+    let fault = world.refused(&*restore(&world, &paths, json!({})), "BTN-0687").await;
+    assert!(fault.message.contains("there is a database mgc, ONLINE"), "{fault}");
+    let replace = restore(&world, &paths, json!({ "replace": true, "then": "recovery" }));
+    let user = world.session(SECONDARY, DATABASE).await.expect("a session");
+    let fault = world.refused(&*replace, "BTN-0686").await;
+    assert!(fault.message.contains("sa on"), "{fault}");
+    drop(user);
+    let kill = world.action("mssql.kill_connections", SECONDARY, json!({}));
+    world.act(&*kill).await.expect("nobody is left");
+    world.changes(&*replace).await;
+    // What it has become since is not overwritten by the same files.
+    let again = restore(&world, &paths, json!({ "replace": true }));
+    world.refused(&*again, "BTN-0685").await;
+    assert_eq!(world.ids(SECONDARY).await, [0, 1, 2, 3]);
+}
