@@ -67,7 +67,8 @@ fn checked(
     wish: Wish,
     check: bool,
 ) -> Result<Box<dyn Perform>, Fault> {
-    if name.is_empty() || name.starts_with(['-', '.']) || name.contains(['/', '\0', '\n']) {
+    let others = ready.into_iter().flat_map(|ready| ready.services.iter().map(String::as_str));
+    if let Some(name) = std::iter::once(name).chain(others).find(|name| is_no_name(name)) {
         return Err(Fault::new(
             "BTN-0508",
             format!("{name:?} is not the name of a service."),
@@ -75,11 +76,19 @@ fn checked(
         ));
     }
     if let Manager::Commands { start, stop, status } = manager {
+        // A product's own command tells of one thing only.
+        if ready.is_some_and(|ready| !ready.services.is_empty()) {
+            return Err(Fault::new(
+                "BTN-0508",
+                format!("ready.services of {name} are asked for by name, and manager.commands know no names."),
+                "Take ready.probe with a command that exits 0 when all of them run.",
+            ));
+        }
         for command in [start, stop, status] {
             super::exec::check_argv(name, &command.argv)?;
         }
     }
-    match ready.map(|ready| &ready.probe) {
+    match ready.and_then(|ready| ready.probe.as_ref()) {
         Some(Probe::Http(wanted)) => drop(http::Target::parse(&wanted.url)?),
         Some(Probe::Command(command)) => super::exec::check_argv(name, &command.argv)?,
         Some(Probe::Tcp(_)) | None => {}
@@ -87,15 +96,30 @@ fn checked(
     Ok(Box::new(Service { name: name.to_owned(), manager: manager.clone(), ready: ready.cloned(), wish, check }))
 }
 
+fn is_no_name(name: &str) -> bool {
+    name.is_empty() || name.starts_with(['-', '.']) || name.contains(['/', '\0', '\n'])
+}
+
 impl Service {
     async fn door(&self, context: &Context) -> Result<Box<dyn ServiceManager>, Fault> {
         services::manager(&self.manager, context).await
     }
 
-    /// Not ready: what the probe saw.
-    async fn unready(&self, context: &Context) -> Option<String> {
+    /// Not ready: which services do not run, or what the probe saw.
+    async fn unready(&self, door: &dyn ServiceManager, context: &Context) -> Option<String> {
         let ready = self.ready.as_ref()?;
-        match probe::ask(&ready.probe, context).await {
+        let mut down = Vec::new();
+        for name in &ready.services {
+            match door.state(name, context).await {
+                Ok(State::Running(_)) => {}
+                Ok(state) => down.push(format!("{name} is {}", state.text())),
+                Err(fault) => down.push(format!("{name}: {}", fault.message)),
+            }
+        }
+        if !down.is_empty() {
+            return Some(down.join("; "));
+        }
+        match probe::ask(ready.probe.as_ref()?, context).await {
             probe::Answer::Yes(_) => None,
             probe::Answer::Refused(seen) | probe::Answer::NotYet(seen) => Some(seen),
         }
@@ -170,7 +194,7 @@ impl Service {
         let end = Instant::now() + ready.within.to_std();
         let mut told = String::new();
         loop {
-            let Some(seen) = self.unready(context).await else { return Ok(()) };
+            let Some(seen) = self.unready(door, context).await else { return Ok(()) };
             if seen != told {
                 context.progress(format!("{} runs, not ready yet: {seen}", self.name), None);
                 told.clone_from(&seen);
@@ -213,7 +237,7 @@ impl Perform for Service {
             (_, State::Unknown(seen)) => {
                 Observation::CannotTell { why: format!("the state of {name} is unknown: {seen}") }
             }
-            (Wish::Running, State::Running(seen)) => match self.unready(context).await {
+            (Wish::Running, State::Running(seen)) => match self.unready(door.as_ref(), context).await {
                 None => Observation::InPlace { note: format!("{name} is {seen}") },
                 Some(unready) => {
                     Observation::Differs { change: format!("{name} runs; wait until it is ready: {unready}") }

@@ -148,9 +148,11 @@ impl List {
         if let Manager::Commands { start, stop, status } = manager {
             [start, stop, status].into_iter().for_each(|command| self.command(command));
         }
-        if let Some(Ready { probe: Probe::Command(command), .. }) = ready {
+        if let Some(Ready { probe: Some(Probe::Command(command)), .. }) = ready {
             self.command(command);
         }
+        let others = ready.into_iter().flat_map(|ready| &ready.services);
+        self.0.extend(others.map(|name| Need::Service(name.clone())));
     }
     fn path(&mut self, path: &str) {
         self.0.push(Need::Path(path.to_owned()));

@@ -148,6 +148,29 @@ async fn readiness_is_waited_for_and_told() {
 }
 
 #[tokio::test]
+async fn the_services_that_a_service_brings_up_are_waited_for_by_name() {
+    let product = Product::lasting();
+    for part in ["director", "manager"] {
+        product.0.script(part, "[ -e ${0%/*}/up-PART ] || exit 3; echo runs".replace("PART", part).as_str());
+    }
+    product.0.file("up-director", "");
+    let ready = json!({ "services": ["director", "manager"], "within": "15s" });
+    let start = product.action("service.start", json!({ "ready": ready }));
+    let (context, mut notes) = product.0.context_with_notes("1", LONG);
+    let (effect, ()) = tokio::join!(start.act(&context), async {
+        notes.recv().await.unwrap();
+        let told = notes.recv().await.unwrap().note;
+        assert!(told.contains("manager is ") && !told.contains("director"), "{told}");
+        product.0.file("up-manager", "");
+    });
+    effect.unwrap();
+    let running = product.action("service.running", json!({ "ready": ready }));
+    assert!(matches!(running.observe(&context).await.unwrap(), Observation::InPlace { .. }));
+    std::fs::remove_file(product.0.path("up-director")).unwrap();
+    assert_eq!(code(&running.act(&context).await.unwrap_err()), "BTN-0507");
+}
+
+#[tokio::test]
 async fn a_restart_cannot_be_observed_and_is_never_repeated() {
     let product = Product::lasting();
     let context = product.0.context("1", LONG);

@@ -24,11 +24,15 @@ pub enum Manager {
     },
 }
 
-/// When a started service counts as ready.
+/// When a started service counts as ready: what is given must all be so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ready {
-    pub probe: Probe,
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// Services of the same manager that must run too: those that a product's one service brings up.
+    #[serde(default)]
+    pub services: Vec<String>,
     #[serde(default = "ready_within")]
     pub within: Span,
 }

@@ -1,28 +1,21 @@
 //! The Horizon DaaS story: the primary appliances die, the secondaries take over and are promoted, the old ones rejoin,
 //! and a planned switchover goes home. Judged by the clients' own record of acknowledged commits.
 
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
 
 use crate::{
-    cluster::until,
     horizon::{Database, Organization, Side, power::Boot, verification},
     installation::{Installation, place},
     ledger::{self, Writer},
-    story::{Teller, Told},
+    story::{Teller, command::{self, find_group}},
 };
+
+pub use command::Show;
 
 /// How long something may take that is expected to happen.
 const WITHIN: Duration = Duration::from_secs(120);
-
-/// Whether `baton`'s own live tree is shown on the terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
-    Live,
-    Quiet,
-}
 
 /// Tells the whole story.
 pub async fn tell(installation: &mut Installation, teller: &mut Teller, show: Show) -> Result<()> {
@@ -121,71 +114,9 @@ pub async fn tell(installation: &mut Installation, teller: &mut Teller, show: Sh
     Ok(())
 }
 
-/// Runs `baton` for a runbook to its end; answers a `confirm` as a person would after looking. Returns the run's name.
+/// Runs `baton` for a runbook to its end. Returns the run's name.
 pub fn run(installation: &Installation, teller: &mut Teller, show: Show, arguments: &[&str]) -> Result<String> {
-    let mut all = arguments.to_vec();
-    all.extend(["--yes"]);
-    let group = arguments[1].to_owned();
-    let before = newest_run(installation, &group)?;
-    let mut command = installation.cluster.command(&all);
-    if show == Show::Live {
-        command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    } else {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    }
-    teller.say(&format!("$ baton {}", all.join(" ")));
-    let mut ended = command.spawn()?.wait_with_output()?;
-    let id = until(Duration::from_secs(20), "new run", || match newest_run(installation, &group)? {
-        Some(id) if Some(&id) != before.as_ref() => Ok(id),
-        _ => bail!("no run began: {}", String::from_utf8_lossy(&ended.stderr)),
-    })?;
-    while ended.status.code() == Some(3) {
-        let view = installation.cluster.json(&["show", &id])?;
-        let question = view["steps"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|step| step["state"] == "waiting")
-            .map(|step| step["question"].as_str().unwrap_or_default().to_owned());
-        let Some(question) = question else {
-            bail!("{id} is halted: {}", view["why"]);
-        };
-        teller.say(&format!("a person is asked: {question}"));
-        installation.cluster.json(&["confirm", &id, "--reason", "seen"])?;
-        let mut watch = installation.cluster.command(&["watch", &id]);
-        if show == Show::Live {
-            watch.stdout(Stdio::inherit()).stderr(Stdio::inherit());
-        } else {
-            watch.stdout(Stdio::piped()).stderr(Stdio::piped());
-        }
-        ended = watch.spawn()?.wait_with_output()?;
-    }
-    let view = installation.cluster.json(&["show", &id])?;
-    let took =
-        view["ended"].as_u64().unwrap_or_default().saturating_sub(view["started"]["when"].as_u64().unwrap_or_default());
-    let phase = view["phase"].as_str().unwrap_or("?").to_owned();
-    teller.record.runs.push(Told {
-        run: id.clone(),
-        runbook: view["runbook"].as_str().unwrap_or("?").to_owned(),
-        phase: phase.clone(),
-        steps: view["steps"].as_array().map_or(0, Vec::len),
-        took_ms: took,
-    });
-    if !ended.status.success() || phase != "succeeded" {
-        bail!("{id} ended {phase} ({}): {} {}", ended.status, view["why"], String::from_utf8_lossy(&ended.stderr));
-    }
-    Ok(id)
-}
-
-fn newest_run(installation: &Installation, group: &str) -> Result<Option<String>> {
-    let runs = installation.cluster.json(&["runs", group])?;
-    let number = |run: &Value| run["id"].as_str().and_then(|id| id.rsplit_once('-')?.1.parse::<u64>().ok());
-    Ok(runs
-        .as_array()
-        .into_iter()
-        .flatten()
-        .max_by_key(|run| number(run))
-        .and_then(|run| Some(run["id"].as_str()?.to_owned())))
+    command::run(&installation.cluster, teller, show, arguments)
 }
 
 fn expect_primary(
@@ -202,14 +133,6 @@ fn expect_primary(
     let ok = view["primary"] == wanted && view["epoch"] == epoch;
     teller.check(&format!("{group}: the role"), ok, format!("{} in epoch {}", view["primary"], view["epoch"]));
     Ok(())
-}
-
-/// `baton status` shows one group or all of them.
-fn find_group<'a>(status: &'a Value, group: &str) -> Option<&'a Value> {
-    if status["name"] == group {
-        return Some(status);
-    }
-    status["groups"].as_array()?.iter().find(|view| view["name"] == group)
 }
 
 async fn services(
