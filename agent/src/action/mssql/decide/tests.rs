@@ -5,11 +5,13 @@ use super::*;
 
 const DATABASES: [&str; 2] = ["db1", "db2"];
 
+type Change = Box<dyn Fn(&mut Replica)>;
+
 /// A group of S1 (primary), S2 (synchronous), S3 (asynchronous), all well; the action is about S2.
 struct World {
     cluster: Cluster,
     silent: Vec<&'static str>,
-    change: Vec<Box<dyn Fn(&mut Replica)>>,
+    change: Vec<Change>,
     about: &'static str,
 }
 
