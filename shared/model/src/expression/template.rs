@@ -248,6 +248,8 @@ fn as_text(expression: &Expression, value: Value) -> Result<String, ExpressionEr
     match value {
         Value::String(text) => Ok(text),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        // As a list is written in an expression, and as a person reads it: ["a","b"].
+        Value::Array(_) => Ok(value.to_string()),
         other => Err(ExpressionError::Evaluation {
             expression: shortened(expression.source()),
             reason: format!("is {}, which cannot stand inside text", explain::kind(&other)),
