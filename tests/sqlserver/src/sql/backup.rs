@@ -87,7 +87,7 @@ pub fn begin_backup(batch: &Batch, host: &mut Host<'_>, backup: &Backup) -> Resu
     let until = started + host.world.options.backup_ms + i64::try_from(records / RECORDS_PER_MS).unwrap_or(0);
     let user = host.sessions.all[&host.spid].user.clone();
     let job = BackupJob { until, database: database.name.clone(), device, user, options: backup.clone(), started };
-    Ok(Ran::Pending(Pending::Backup(job)))
+    Ok(Ran::Pending(Pending::Backup(Box::new(job))))
 }
 
 fn may_back_up(world: &World, instance: &str, name: &str, backup: &Backup) -> Result<(), SqlError> {

@@ -66,8 +66,8 @@ pub enum Pending {
         at: i64,
         statement: Box<Statement>,
     },
-    Backup(backup::BackupJob),
-    Restore(backup::RestoreJob),
+    Backup(Box<backup::BackupJob>),
+    Restore(Box<backup::RestoreJob>),
     Forever,
 }
 
@@ -480,10 +480,11 @@ impl Batch {
             session.row_count = 0;
             session.abort_on_error
         });
-        if abort && error.class > 10 {
-            if let Some(session) = host.sessions.all.get_mut(&host.spid) {
-                session.transaction = None;
-            }
+        if abort
+            && error.class > 10
+            && let Some(session) = host.sessions.all.get_mut(&host.spid)
+        {
+            session.transaction = None;
         }
         let catches = self.frames.iter().rposition(|frame| matches!(frame.kind, FrameKind::Try(_)));
         if let Some(at) = catches
@@ -549,7 +550,12 @@ impl Batch {
                 Ok(answers) => self.conclude(host, answers),
                 Err(error) => self.failed(host, error),
             },
-            Pending::Backup(backup::BackupJob { until, .. }) | Pending::Restore(backup::RestoreJob { until, .. }) => {
+            Pending::Backup(_) | Pending::Restore(_) => {
+                let until = match &pending {
+                    Pending::Backup(job) => job.until,
+                    Pending::Restore(job) => job.until,
+                    _ => now,
+                };
                 if let Some(running) =
                     host.sessions.all.get_mut(&host.spid).and_then(|session| session.running.as_mut())
                 {

@@ -251,7 +251,7 @@ mod tests {
         let text = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
         assert!(batch(&text).is_err());
         assert!(batch(&"IF 1=1 ".repeat(5000)).is_err());
-        assert!(batch(&format!("SELECT {}1", "-".repeat(1) + &" - ".repeat(5000))).is_err());
+        assert!(batch(&format!("SELECT -{}1", " - ".repeat(5000))).is_err());
         assert!(batch(&format!("SELECT {}1", "NOT ".repeat(5000))).is_err());
         assert!(batch(&format!("SELECT 1{}", " + 1".repeat(50_000))).is_err());
     }

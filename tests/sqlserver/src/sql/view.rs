@@ -107,7 +107,6 @@ pub fn rows(reader: &Reader<'_>, name: &[String], arguments: Option<&[Value]>) -
     let (database, table) = match parts[..] {
         [table] | ["dbo", table] => (current, table),
         [database, "dbo" | "", table] => (database.to_owned(), table),
-        [_, schema, _] if schema == "information_schema" => return Err(unknown()),
         ["information_schema", "tables"] => return server::information_tables(reader),
         _ => return Err(unknown()),
     };

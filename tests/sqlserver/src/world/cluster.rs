@@ -27,7 +27,7 @@ impl Cluster {
     pub fn of_nodes<'a>(name: &str, nodes: impl Iterator<Item = &'a str>) -> Cluster {
         let mut members: Vec<ClusterMember> =
             nodes.map(|name| ClusterMember { name: name.to_owned(), witness: false, up: true, votes: 1 }).collect();
-        if members.len() % 2 == 0 {
+        if members.len().is_multiple_of(2) {
             members.push(ClusterMember { name: "File Share Witness".into(), witness: true, up: true, votes: 1 });
         }
         Cluster { name: name.to_owned(), members, forced: false, lost: false }

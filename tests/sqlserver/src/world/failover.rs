@@ -118,7 +118,10 @@ impl World {
             .replicas
             .iter()
             .filter(|(name, replica)| {
-                *name != instance && replica.leads() && self.path(alive, instance, name) == Path::Open
+                *name != instance
+                    && replica.leads()
+                    && !replica.taken_offline
+                    && self.path(alive, instance, name) == Path::Open
             })
             .max_by_key(|(_, replica)| replica.known.sequence)
             .map(|(name, _)| name.clone())
@@ -152,10 +155,23 @@ impl World {
     pub(super) fn promote(&mut self, group: &str, instance: &str, from: Option<String>, forced: bool, now: i64) {
         let resolving_ms = self.jittered(self.options.failover_resolving_ms);
         let recovering_ms = self.jittered(self.options.failover_recovering_ms);
-        if let Some(from) = &from {
-            let stays = self.groups.get(group).is_some_and(|found| found.cluster == ClusterType::External)
-                && self.doubts.external_old_primary_stays;
-            if let Some(old) = self.replica_mut(from, group) {
+        let cluster = self.groups.get(group).map(|found| found.cluster);
+        let stays = cluster == Some(ClusterType::External) && self.doubts.external_old_primary_stays;
+        // A cluster takes the role away also where the replicas do not reach each other.
+        let gives: Vec<String> = self
+            .groups
+            .get(group)
+            .into_iter()
+            .flat_map(|found| &found.replicas)
+            .filter(|(name, replica)| {
+                name.as_str() != instance
+                    && replica.leads()
+                    && (from.as_ref() == Some(*name) || cluster == Some(ClusterType::Wsfc))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for old in &gives {
+            if let Some(old) = self.replica_mut(old, group) {
                 old.taken_offline = stays;
                 if !stays {
                     old.role = Role::Resolving;
@@ -163,7 +179,7 @@ impl World {
                     old.change = Some(RoleChange::Handover { to: instance.to_owned() });
                 }
             }
-            self.cut_sessions(from, group);
+            self.cut_sessions(old, group);
         }
         if let Some(replica) = self.replica_mut(instance, group) {
             replica.role = Role::Resolving;

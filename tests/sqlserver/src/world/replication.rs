@@ -18,6 +18,13 @@ impl World {
             match replica.role {
                 _ if !self.runs(alive, instance) => {}
                 Role::Secondary => self.follow(group, instance, &instances, now, alive),
+                // It still says PRIMARY and leads nobody.
+                Role::Primary if replica.taken_offline => {
+                    if let Some(replica) = self.replica_mut(instance, group) {
+                        replica.sessions.clear();
+                        replica.reports.clear();
+                    }
+                }
                 Role::Primary => {
                     for other in &instances {
                         if other != instance {
@@ -41,8 +48,10 @@ impl World {
             .iter()
             .filter(|other| *other != instance && self.path(alive, instance, other) == Path::Open)
             .filter_map(|other| self.replica(other, group).map(|replica| (other, replica)))
-            .filter(|(_, replica)| replica.leads() && replica.known.members.contains_key(instance))
-            .max_by_key(|(_, replica)| (replica.known.sequence, !replica.taken_offline))
+            .filter(|(_, replica)| {
+                replica.leads() && !replica.taken_offline && replica.known.members.contains_key(instance)
+            })
+            .max_by_key(|(_, replica)| replica.known.sequence)
             .map(|(other, _)| other.clone());
         let Some(primary) = best else {
             let last = self.replica(instance, group).and_then(|replica| replica.primary.clone());
@@ -174,7 +183,7 @@ impl World {
         let primaries: Vec<String> = found
             .replicas
             .iter()
-            .filter(|(name, replica)| replica.leads() && self.runs(alive, name))
+            .filter(|(name, replica)| replica.leads() && !replica.taken_offline && self.runs(alive, name))
             .map(|(name, _)| name.clone())
             .collect();
         for primary in primaries {
@@ -191,6 +200,7 @@ impl World {
                         self.move_log(group, &primary, &member, database, elapsed);
                         self.report(group, &primary, &member, database);
                     }
+                    self.wait_no_more(group, &primary, &member, database);
                     self.judge_readiness(group, &primary, &member, database);
                 }
             }
@@ -222,9 +232,13 @@ impl World {
         let Some(hadr) = copy.hadr.as_mut().filter(|hadr| hadr.group == group && hadr.suspended.is_none()) else {
             return;
         };
+        // The primary went on along another path while this copy slept.
+        if hadr.movement.moves() && held != fork {
+            hadr.movement = Movement::NotSynchronizing;
+        }
         match hadr.movement {
             Movement::NotSynchronizing => hadr.movement = Movement::Connecting { until: now + options.connect_ms },
-            Movement::Connecting { until } if now >= until => {
+            Movement::Connecting { until } | Movement::Initializing { until } if now >= until => {
                 let common = log.common(held, end, fork);
                 if common < end {
                     hadr.movement = Movement::Reverting { until: now + options.revert_ms, to: common };
@@ -234,14 +248,11 @@ impl World {
                 }
             }
             Movement::Reverting { until, to } if now >= until => {
+                let to = to.min(log.common(held, end, fork));
                 copy.end = to;
                 copy.redone = copy.redone.min(to);
                 copy.fork = fork;
                 hadr.recovery = to;
-                hadr.movement = Movement::Synchronizing { since: now };
-            }
-            Movement::Initializing { until } if now >= until => {
-                copy.fork = fork;
                 hadr.movement = Movement::Synchronizing { since: now };
             }
             _ => {}
@@ -309,6 +320,41 @@ impl World {
             None => {
                 leader.known.joined.remove(&key);
                 leader.reports.remove(&key);
+            }
+        }
+    }
+
+    /// A primary does not count on a replica that it does not commit with synchronously, also while that does not answer.
+    fn wait_no_more(&mut self, group: &str, primary: &str, member: &str, name: &str) {
+        if self.synchronous_pair(group, primary, member) {
+            return;
+        }
+        let since = self.clock;
+        let Some(leader) = self.replica_mut(primary, group) else { return };
+        if let Some(report) = leader.reports.get_mut(&(member.to_owned(), name.to_owned()))
+            && report.movement == Movement::Synchronized
+        {
+            report.movement = Movement::Synchronizing { since };
+        }
+    }
+
+    /// A secondary that learns that it commits asynchronously is not SYNCHRONIZED any more.
+    fn heed_modes(&mut self, group: &str, instance: &str) {
+        let since = self.clock;
+        let Some(replica) = self.replica(instance, group) else { return };
+        if replica.role != Role::Secondary {
+            return;
+        }
+        let synchronous = [Some(instance), replica.primary.as_deref()].into_iter().flatten().all(|name| {
+            replica.known.members.get(name).is_none_or(|member| member.availability == Availability::Synchronous)
+        });
+        if synchronous {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(instance) else { return };
+        for hadr in server.databases.values_mut().filter_map(|database| database.hadr.as_mut()) {
+            if hadr.group == group && hadr.movement == Movement::Synchronized {
+                hadr.movement = Movement::Synchronizing { since };
             }
         }
     }
@@ -393,6 +439,9 @@ impl World {
                     replica.known = found.store.clone();
                 }
             }
+            for learner in learners {
+                self.heed_modes(group, &learner);
+            }
             return;
         }
         for instance in &instances {
@@ -412,6 +461,7 @@ impl World {
             {
                 replica.known = known;
             }
+            self.heed_modes(group, instance);
         }
     }
 

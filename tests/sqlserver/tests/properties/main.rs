@@ -58,6 +58,20 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+fn outage() -> impl Strategy<Value = Happening> {
+    let one = 0..2_usize;
+    prop_oneof![
+        4 => (1..1500_i64).prop_map(Happening::Pass),
+        2 => one.clone().prop_map(Happening::Kill),
+        3 => one.clone().prop_map(Happening::Start),
+        1 => one.clone().prop_map(Happening::Hang),
+        3 => Just(Happening::Cut(0, 1)),
+        1 => Just(Happening::Mend(0, 1)),
+        2 => one.clone().prop_map(Happening::FailOver),
+        6 => (one, 0..2_usize).prop_map(|(at, database)| Happening::Insert(at, database)),
+    ]
+}
+
 fn stage(cluster: ClusterType, seed: u64, doubts: Doubts) -> Stage {
     let external = |name: &str, mode| ReplicaPlan::new(name, mode, FailoverMode::External);
     let replicas = match cluster {
@@ -250,6 +264,20 @@ proptest! {
     ) {
         let doubts = if other_way { Doubts::opposite() } else { Doubts::default() };
         let mut stage = stage(ClusterType::Wsfc, seed, doubts);
+        let mut memory = Memory::default();
+        for one in &happenings {
+            happen(&mut stage, &mut memory, one);
+            check(&stage, &mut memory, ClusterType::Wsfc);
+        }
+    }
+
+    /// The shape of an outage: rows written while links fail and primaries die, and nobody forces anything.
+    #[test]
+    fn what_was_acknowledged_survives_every_failover_that_nobody_forced(
+        seed in any::<u64>(),
+        happenings in proptest::collection::vec(outage(), 5..60),
+    ) {
+        let mut stage = stage(ClusterType::Wsfc, seed, Doubts::default());
         let mut memory = Memory::default();
         for one in &happenings {
             happen(&mut stage, &mut memory, one);

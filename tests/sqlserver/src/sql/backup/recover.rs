@@ -68,7 +68,7 @@ pub fn begin_restore(batch: &Batch, host: &mut Host<'_>, restore: &Restore) -> R
         claim(host.world, host.instance, &name, set);
     }
     let user = host.sessions.all[&host.spid].user.clone();
-    Ok(Ran::Pending(Pending::Restore(RestoreJob {
+    Ok(Ran::Pending(Pending::Restore(Box::new(RestoreJob {
         until,
         database: name,
         device,
@@ -79,7 +79,7 @@ pub fn begin_restore(batch: &Batch, host: &mut Host<'_>, restore: &Restore) -> R
         stats: restore.stats,
         file: restore.file,
         started,
-    })))
+    }))))
 }
 
 fn about_file(restore: &Restore, device: &str) -> Result<Vec<Answer>, SqlError> {
@@ -205,14 +205,14 @@ fn fits(
 /// A full restore makes its database unusable at once.
 pub fn claim(world: &mut World, instance: &str, name: &str, set: &Set) {
     let family = set.header.family;
-    if !world.logs.contains_key(&family) {
+    world.logs.entry(family).or_insert_with(|| {
         let first = set.forks.first().map_or([0; 16], |fork| fork.id);
         let mut log = Log::new(family, first, set.created);
         log.forks[0].records.clear();
         log.base = set.base.clone();
         log.base_at = set.base_at;
-        world.logs.insert(family, log);
-    }
+        log
+    });
     let clock = world.clock;
     let forks = world.logs.get_mut(&family).map(|log| log.merge(&set.forks)).unwrap_or_default();
     let Some(server) = world.servers.get_mut(instance) else { return };

@@ -94,7 +94,7 @@ fn local_copy<'a>(
 /// What the group's views on this instance show: its own copies, and on the primary those that secondaries report.
 fn copies<'a>(reader: &'a Reader<'_>, group: &'a Group, replica: &'a Replica) -> Vec<Copy<'a>> {
     let mut found = Vec::new();
-    for (name, _) in &replica.known.databases {
+    for name in replica.known.databases.keys() {
         if let Some(database) = reader.world.copy(reader.instance, &group.name, name) {
             found.extend(local_copy(reader, replica, name, database));
         }
