@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +41,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const CHILD: &str = "BATON_TEST_INSTANCE";
+const PORT: u16 = 21433;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const PRIMARY: &str = "SQLA";
@@ -48,7 +51,7 @@ pub const DATABASE: &str = "mgc";
 /// See the module.
 pub struct World {
     home: tempfile::TempDir,
-    ports: BTreeMap<&'static str, u16>,
+    hosts: BTreeMap<&'static str, String>,
     processes: Mutex<BTreeMap<&'static str, Child>>,
 }
 
@@ -82,18 +85,22 @@ impl World {
     /// Both instances run; each has a `sa` and a `baton` with all rights.
     pub async fn start() -> Self {
         let home = tempfile::tempdir().expect("a directory");
-        let mut ports = BTreeMap::new();
+        // Addresses of their own: a port of the range that clients get could be taken while an instance is down.
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let (world, process) = (WORLDS.fetch_add(1, Ordering::Relaxed), std::process::id());
+        let mut hosts = BTreeMap::new();
         let mut plan = WorldBuilder::new().seed(7).options(Options::quick());
-        for name in [PRIMARY, SECONDARY] {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port").port();
-            plan = plan.instance(name, &format!("127.0.0.1:{port}"), "Secret-1");
-            ports.insert(name, port);
+        for (number, name) in [PRIMARY, SECONDARY].into_iter().enumerate() {
+            let host =
+                format!("127.{}.{}.{}", 20 + (world * 2 + number as u32) % 200, (process >> 8) & 255, process & 255);
+            plan = plan.instance(name, &format!("{host}:{PORT}"), "Secret-1");
+            hosts.insert(name, host);
         }
         let rights = [Right::ViewServerState, Right::AlterAnyDatabase];
         let plan = plan
             .login(&Account::administrator("baton", "Secret-1"))
             .login(&Account::with_rights("weak", "Secret-1", &rights));
-        let world = Self { home, ports, processes: Mutex::default() };
+        let world = Self { home, hosts, processes: Mutex::default() };
         for directory in ["share", "own", "agent/runs/g/1"] {
             fs::create_dir_all(world.path(directory)).expect("made");
         }
@@ -165,8 +172,8 @@ impl World {
 
     pub async fn session(&self, name: &str, database: &str) -> Result<Session, String> {
         let target = Target {
-            host: "127.0.0.1".to_owned(),
-            port: self.ports[name],
+            host: self.hosts[name].clone(),
+            port: PORT,
             database: database.to_owned(),
             user: "sa".to_owned(),
             password: Some(zeroize::Zeroizing::new("Secret-1".to_owned())),
@@ -232,7 +239,7 @@ impl World {
 
     pub fn connection(&self, name: &str) -> Value {
         json!({
-            "kind": "sqlserver", "host": "127.0.0.1", "port": self.ports[name], "database": "master", "user": "baton",
+            "kind": "sqlserver", "host": self.hosts[name], "port": PORT, "database": "master", "user": "baton",
             "password": { "pieces": [{ "secret": "sql" }] }, "server_name": name,
         })
     }
