@@ -61,19 +61,18 @@ fn no_action_is_described_that_does_not_exist() {
 }
 
 /// Every `name` of the steps of a shipped runbook.
-fn step_names(runbook: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/runbooks/horizon-daas").join(runbook);
+fn step_names(product: &str, runbook: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/runbooks").join(product).join(runbook);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().filter_map(|line| line.trim_start().strip_prefix("- name: ")).map(str::to_owned).collect()
 }
 
-#[test]
-fn the_page_of_horizon_daas_names_every_step_of_its_runbooks_and_no_other() {
-    // A step is named as in: `rejoin` "Drop the old replication schema".
-    let page = page("products/horizon-daas.md").split_whitespace().collect::<Vec<_>>().join(" ");
-    for runbook in ["enable-writes", "promote-provider", "promote-tenant", "rejoin", "switchover"] {
-        let names = step_names(&format!("{runbook}.yaml"));
-        assert!(names.len() > 8, "{runbook}: {names:?}");
+/// A step is named as in: `rejoin` "Drop the old replication schema".
+fn names_every_step(product: &str, runbooks: &[&str]) {
+    let page = page(&format!("products/{product}.md")).split_whitespace().collect::<Vec<_>>().join(" ");
+    for runbook in runbooks {
+        let names = step_names(product, &format!("{runbook}.yaml"));
+        assert!(names.len() > 1, "{runbook}: {names:?}");
         let told: Vec<&str> = page
             .split(&format!("`{runbook}` \""))
             .skip(1)
@@ -84,6 +83,21 @@ fn the_page_of_horizon_daas_names_every_step_of_its_runbooks_and_no_other() {
         let unknown: Vec<&&str> = told.iter().filter(|told| !names.iter().any(|name| name == *told)).collect();
         assert!(unknown.is_empty(), "{runbook} has no steps {unknown:?}");
     }
+}
+
+#[test]
+fn the_page_of_horizon_daas_names_every_step_of_its_runbooks_and_no_other() {
+    names_every_step("horizon-daas", &["enable-writes", "promote-provider", "promote-tenant", "rejoin", "switchover"]);
+}
+
+#[test]
+fn the_page_of_genesys_framework_names_every_step_of_its_runbooks_and_no_other() {
+    names_every_step("genesys-framework", &["start", "failover", "switchback", "reseed", "add-database"]);
+}
+
+#[test]
+fn the_page_of_avaya_pom_names_every_step_of_its_runbooks_and_no_other() {
+    names_every_step("avaya-pom", &["switchover", "resume-data-movement", "stop", "start"]);
 }
 
 /// The sources of functions: every `fn NAME` of the tree.

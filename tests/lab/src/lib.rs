@@ -4,11 +4,14 @@
 //! services and accidents. It must never rely on what Baton says about itself.
 
 pub mod cluster;
+pub mod genesys;
 pub mod horizon;
 pub mod installation;
 pub mod ledger;
 pub mod machine;
 pub mod packages;
+pub mod persistent_chat;
+pub mod pom;
 pub mod processes;
 pub mod sqlserver;
 pub mod story;

@@ -9,11 +9,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use baton_lab::{
     cluster::{AgentSetting, Binaries, Cluster},
-    horizon,
+    genesys, horizon,
     installation::{Installation, Size},
-    packages,
+    packages, persistent_chat, pom,
     processes::Registry,
-    story::{self, Teller, horizon::Show},
+    sqlserver,
+    story::{self, Show, Teller},
 };
 use clap::{Parser, Subcommand};
 
@@ -27,8 +28,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Lab {
+    /// Avaya POM: its SQL Server database moves to the other server of the data centre, and home. Needs nothing but Rust.
+    AvayaPom(PomOptions),
     /// VMware Horizon DaaS: Slony-I on PostgreSQL; failover, promotion, return, and a planned way home.
     HorizonDaas(Options),
+    /// Genesys Framework: two sites, an asynchronous availability group; failover by force, switch back, reseed.
+    GenesysFramework(Simple),
+    /// Lync / Skype Persistent Chat: log shipping between data centres, forwards and back. Needs nothing but Rust.
+    PersistentChat(PomOptions),
     /// An empty cluster with agents, for one's own group files. Stays up until Ctrl-C.
     Bare {
         /// How many agents: h1, h2, …
@@ -56,6 +63,32 @@ struct Options {
     thousands: u32,
 }
 
+#[derive(Debug, clap::Args)]
+struct PomOptions {
+    /// Print the record as one JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Leave the world up after the story, until Ctrl-C, and say how "baton" in another shell talks to it.
+    #[arg(long)]
+    keep: bool,
+    /// A folder for everything; a temporary one without it.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Simple {
+    /// Print the record as one JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Leave the world up after the story, until Ctrl-C, and say how "baton" in another shell talks to it.
+    #[arg(long)]
+    keep: bool,
+    /// A folder for everything; a temporary one without it.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(ended) = horizon::program(&arguments) {
@@ -65,11 +98,14 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().lab {
         None => {
             println!(
-                "Labs:\n  horizon-daas   VMware Horizon DaaS: Slony-I on PostgreSQL, forwards and back\n  bare           an empty cluster with agents, for your own group files\n\nRun one with \"cargo lab NAME\"; \"cargo lab NAME --help\" tells its options."
+                "Labs:\n  avaya-pom      Avaya POM: SQL Server AlwaysOn in one data centre, forwards and back; needs nothing but Rust\n  horizon-daas   VMware Horizon DaaS: Slony-I on PostgreSQL, forwards and back\n  genesys-framework   Genesys Framework: two sites, SQL Server simulated; by force, and back\n  bare           an empty cluster with agents, for your own group files\n\nRun one with \"cargo lab NAME\"; \"cargo lab NAME --help\" tells its options."
             );
             return ExitCode::SUCCESS;
         }
+        Some(Lab::AvayaPom(options)) => runtime.block_on(avaya_pom(&options)),
+        Some(Lab::PersistentChat(options)) => runtime.block_on(persistent_chat(&options)),
         Some(Lab::HorizonDaas(options)) => runtime.block_on(horizon_daas(&options)),
+        Some(Lab::GenesysFramework(options)) => runtime.block_on(genesys_framework(&options)),
         Some(Lab::Bare { agents, directory }) => runtime.block_on(bare(agents, directory)),
     };
     match result {
@@ -113,6 +149,80 @@ fn binaries() -> Result<Binaries> {
     Binaries::beside_this()
 }
 
+async fn avaya_pom(options: &PomOptions) -> Result<bool> {
+    // Before the build, which may put a new file in this program's place: then the system calls the old one deleted.
+    let helper = std::env::current_exe()?;
+    let binaries = binaries()?;
+    let folder = Folder::make(options.directory.as_deref())?;
+    let mut teller = Teller::new("avaya-pom");
+    teller.chapter("Building the world");
+    // Half as long as on a small real one: it is watched by a person.
+    let timing = sqlserver::world::Options {
+        failover_resolving_ms: 900,
+        failover_recovering_ms: 900,
+        ..sqlserver::world::Options::default()
+    };
+    let setting = pom::Setting { timing, warm_up_ms: 250, ..pom::Setting::default() };
+    let told = async {
+        let mut world =
+            pom::Pom::build(&folder.path, helper, binaries, &setting, |line| eprintln!("          {line}")).await?;
+        let show = if options.json { Show::Quiet } else { Show::Brief };
+        if let Err(error) = story::pom::tell(&mut world, &mut teller, show).await {
+            teller.check("the story was told to the end", false, format!("{error:#}"));
+        }
+        anyhow::Ok(world)
+    };
+    // Ctrl-C must not leave the world behind.
+    let world = tokio::select! {
+        told = told => told?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; the world is taken down"),
+    };
+    let held = told_to_the_end(&mut teller, options.json)?;
+    if options.keep {
+        keep(&world.cluster).await?;
+    }
+    Ok(held)
+}
+
+/// Prints what came of a story. Whether every check held.
+fn told_to_the_end(teller: &mut Teller, json: bool) -> Result<bool> {
+    let held = teller.finish();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&teller.record)?);
+    } else {
+        println!("{}", teller.record.table());
+    }
+    Ok(held)
+}
+
+async fn persistent_chat(options: &PomOptions) -> Result<bool> {
+    // Before the build, which may put a new file in this program's place: then the system calls the old one deleted.
+    let helper = std::env::current_exe()?;
+    let binaries = binaries()?;
+    let folder = Folder::make(options.directory.as_deref())?;
+    let mut teller = Teller::new("persistent-chat");
+    teller.chapter("Building the world");
+    let told = async {
+        let say = |line: &str| eprintln!("          {line}");
+        let mut chat = persistent_chat::Installation::build(&folder.path, helper, binaries, true, say).await?;
+        let show = if options.json { Show::Quiet } else { Show::Brief };
+        if let Err(error) = story::persistent_chat::tell(&mut chat, &mut teller, show).await {
+            teller.check("the story was told to the end", false, format!("{error:#}"));
+        }
+        anyhow::Ok(chat)
+    };
+    // Ctrl-C must not leave the world behind.
+    let chat = tokio::select! {
+        told = told => told?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; the world is taken down"),
+    };
+    let held = told_to_the_end(&mut teller, options.json)?;
+    if options.keep {
+        keep(&chat.cluster).await?;
+    }
+    Ok(held)
+}
+
 async fn horizon_daas(options: &Options) -> Result<bool> {
     // Before the build, which may put a new file in this program's place: then the system calls the old one deleted.
     let helper = std::env::current_exe()?;
@@ -134,6 +244,29 @@ async fn horizon_daas(options: &Options) -> Result<bool> {
     if let Err(error) = &told {
         teller.check("the story was told to the end", false, format!("{error:#}"));
     }
+    let held = told_to_the_end(&mut teller, options.json)?;
+    if options.keep {
+        keep(&installation.cluster).await?;
+    }
+    Ok(held)
+}
+
+async fn genesys_framework(options: &Simple) -> Result<bool> {
+    let helper = std::env::current_exe()?;
+    let binaries = binaries()?;
+    let folder = Folder::make(options.directory.as_deref())?;
+    let mut teller = Teller::new("genesys-framework");
+    teller.chapter("Building the world");
+    let say = |line: &str| eprintln!("          {line}");
+    let mut lab = genesys::Installation::build(&folder.path, helper, binaries, genesys::Pace::Story, say).await?;
+    let show = if options.json { Show::Quiet } else { Show::Live };
+    let told = tokio::select! {
+        told = story::genesys::tell(&mut lab, &mut teller, show) => told,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; the world is taken down"),
+    };
+    if let Err(error) = &told {
+        teller.check("the story was told to the end", false, format!("{error:#}"));
+    }
     let held = teller.finish();
     if options.json {
         println!("{}", serde_json::to_string_pretty(&teller.record)?);
@@ -141,7 +274,7 @@ async fn horizon_daas(options: &Options) -> Result<bool> {
         println!("{}", teller.record.table());
     }
     if options.keep {
-        keep(&installation.cluster).await?;
+        keep(&lab.cluster).await?;
     }
     Ok(held)
 }

@@ -106,8 +106,7 @@ impl Pom {
             fleet.add(machine, host, &[service])?;
         }
         say("three coordinators, an agent on each of the six hosts");
-        let mut cluster =
-            Cluster::start(fleet.registry(), &directory.join("baton"), [range[1], range[2]], binaries)?;
+        let mut cluster = Cluster::start(fleet.registry(), &directory.join("baton"), [range[1], range[2]], binaries)?;
         for (machine, _, _) in SERVERS {
             let allowed = Allowed {
                 databases: addresses(&fleet).iter().map(|address| format!("{address}/master")).collect(),
@@ -150,7 +149,10 @@ impl Pom {
 
     /// A client that writes wherever the primary is.
     pub fn start_writer(&self) -> sqlserver::Writer {
-        sqlserver::Writer::start((0..SERVERS.len()).map(|server| self.database(server)).collect(), Duration::from_millis(25))
+        sqlserver::Writer::start(
+            (0..SERVERS.len()).map(|server| self.database(server)).collect(),
+            Duration::from_millis(25),
+        )
     }
 
     fn write_files(&self, setting: &Setting) -> Result<()> {
@@ -177,7 +179,8 @@ impl Pom {
 
 /// A window that opens in three hours.
 fn later() -> String {
-    let at = |hours: i64| (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).strftime("%H:%M").to_string();
+    let at =
+        |hours: i64| (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).strftime("%H:%M").to_string();
     format!("  maintenance: {{ from: \"{}\", to: \"{}\", time_zone: Etc/UTC }}", at(3), at(5))
 }
 
@@ -197,7 +200,8 @@ fn world(fleet: &Fleet, setting: &Setting, password: &str) -> WorldBuilder {
         world = world.instance(instance, &address.to_string(), password);
     }
     // No more than the actions' page asks for.
-    let rights = [Right::ViewServerState, Right::ViewAnyDefinition, Right::AlterAnyAvailabilityGroup];
+    let rights =
+        [Right::ViewServerState, Right::ViewAnyDefinition, Right::AlterAnyAvailabilityGroup, Right::AlterAnyDatabase];
     world
         .login(&Account::with_rights("baton", password, &rights))
         .login(&Account::with_rights("pom", password, &[]))

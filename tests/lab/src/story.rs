@@ -4,7 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub mod genesys;
+pub mod command;
 pub mod horizon;
+pub mod persistent_chat;
+pub mod pom;
+
+pub use command::Show;
 
 /// One thing that was looked at, by somebody other than Baton where that is possible.
 #[derive(Debug, Clone, Serialize)]
@@ -78,10 +84,12 @@ impl Teller {
 impl Record {
     /// The table at the end.
     pub fn table(&self) -> String {
-        let mut text = String::from("\nrun                     runbook      steps    took  ended\n");
+        let longest = |of: fn(&Told) -> &str, least: usize| self.runs.iter().map(|run| of(run).len()).max().unwrap_or(0).max(least);
+        let (wide, wider) = (longest(|run| &run.run, 23), longest(|run| &run.runbook, 12));
+        let mut text = format!("\n{:<wide$} {:<wider$} steps    took  ended\n", "run", "runbook");
         for run in &self.runs {
             text += &format!(
-                "{:<23} {:<12} {:>5} {:>6.1}s  {}\n",
+                "{:<wide$} {:<wider$} {:>5} {:>6.1}s  {}\n",
                 run.run,
                 run.runbook,
                 run.steps,

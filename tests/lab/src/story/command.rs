@@ -3,6 +3,7 @@
 //! Apart, because every story needs it, and none may know more of Baton than a user sees.
 
 use std::{
+    collections::BTreeSet,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -13,10 +14,13 @@ use serde_json::Value;
 use super::{Teller, Told};
 use crate::cluster::{Cluster, until};
 
-/// Whether `baton`'s own live tree is shown on the terminal.
+/// What of `baton`'s own output is shown on the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Show {
+    /// The plan, and the run as it is watched.
     Live,
+    /// The run as it is watched.
+    Brief,
     Quiet,
 }
 
@@ -33,27 +37,37 @@ pub fn run(cluster: &Cluster, teller: &mut Teller, show: Show, arguments: &[&str
     let group = arguments[1].to_owned();
     let before = newest_run(cluster, &group)?;
     teller.say(&typed(&all));
-    let mut ended = shown(cluster.command(&all), show).spawn()?.wait_with_output()?;
+    if show == Show::Brief {
+        all.push("--detach");
+    }
+    let first = if show == Show::Brief { Show::Quiet } else { show };
+    let mut ended = shown(cluster.command(&all), first).spawn()?.wait_with_output()?;
     let id = until(Duration::from_secs(20), "new run", || match newest_run(cluster, &group)? {
         Some(id) if Some(&id) != before.as_ref() => Ok(id),
         _ => bail!("no run began: {}", String::from_utf8_lossy(&ended.stderr)),
     })?;
-    while ended.status.code() == Some(3) {
-        let view = cluster.json(&["show", &id])?;
-        let question = view["steps"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|step| step["state"] == "waiting")
-            .map(|step| step["question"].as_str().unwrap_or_default().to_owned());
-        let Some(question) = question else {
-            bail!("{id} is halted: {}", view["why"]);
+    let mut told = BTreeSet::new();
+    let view = loop {
+        let view = if show == Show::Brief {
+            follow(cluster, teller, &id, &mut told)?
+        } else {
+            cluster.json(&["show", &id])?
         };
-        teller.say(&format!("a person is asked: {question}"));
+        if view["over"] == true {
+            break view;
+        }
+        let question = steps(&view).find(|step| step["state"] == "waiting").and_then(|step| step["question"].as_str());
+        let Some(question) = question else {
+            bail!("{id} is {}: {} {}", view["phase"], view["why"], String::from_utf8_lossy(&ended.stderr));
+        };
+        if show != Show::Brief {
+            teller.say(&format!("a person is asked: {question}"));
+        }
         cluster.json(&["confirm", &id, "--reason", "seen"])?;
-        ended = shown(cluster.command(&["watch", &id]), show).spawn()?.wait_with_output()?;
-    }
-    let view = cluster.json(&["show", &id])?;
+        if show != Show::Brief {
+            ended = shown(cluster.command(&["watch", &id]), show).spawn()?.wait_with_output()?;
+        }
+    };
     let took =
         view["ended"].as_u64().unwrap_or_default().saturating_sub(view["started"]["when"].as_u64().unwrap_or_default());
     let phase = view["phase"].as_str().unwrap_or("?").to_owned();
@@ -61,18 +75,60 @@ pub fn run(cluster: &Cluster, teller: &mut Teller, show: Show, arguments: &[&str
         run: id.clone(),
         runbook: view["runbook"].as_str().unwrap_or("?").to_owned(),
         phase: phase.clone(),
-        steps: view["steps"].as_array().map_or(0, Vec::len),
+        steps: steps(&view).count(),
         took_ms: took,
     });
-    if !ended.status.success() || phase != "succeeded" {
+    if phase != "succeeded" {
         bail!("{id} ended {phase} ({}): {} {}", ended.status, view["why"], String::from_utf8_lossy(&ended.stderr));
     }
     Ok(id)
 }
 
+fn steps(view: &Value) -> impl Iterator<Item = &Value> {
+    view["steps"].as_array().into_iter().flatten()
+}
+
+/// Tells every step that has ended, once, until the run is over or nothing moves without a person. `told`: steps of before.
+fn follow(cluster: &Cluster, teller: &Teller, id: &str, told: &mut BTreeSet<String>) -> Result<Value> {
+    loop {
+        let view = cluster.json(&["show", id])?;
+        for step in steps(&view) {
+            let key = format!("{}{}", step["undo"], step["id"]);
+            if matches!(step["state"].as_str(), Some("done" | "failed" | "unknown")) && told.insert(key) {
+                teller.say(&line(step));
+            }
+        }
+        let waits = steps(&view).any(|step| step["state"] == "waiting");
+        if view["over"] == true || view["phase"] == "halted" || waits {
+            return Ok(view);
+        }
+        std::thread::sleep(Duration::from_millis(150));
+    }
+}
+
+/// A step that has ended: what, where, how long, and what came of it where that is more than "done".
+fn line(step: &Value) -> String {
+    let sign = if step["state"] == "done" { "✔" } else { "✘" };
+    let tasks: Vec<&Value> = step["tasks"].as_array().into_iter().flatten().collect();
+    let hosts: Vec<&str> = tasks.iter().filter_map(|task| task["host"].as_str()).collect();
+    let mut text = format!("  {sign} {}", step["name"].as_str().unwrap_or_default());
+    if hosts.is_empty() {
+        return text + &format!(": {}", step["note"].as_str().unwrap_or_default());
+    }
+    let took = step["ended"].as_u64().unwrap_or_default().saturating_sub(step["began"].as_u64().unwrap_or_default());
+    text += &format!(" · {} · {:.1} s", hosts.join(", "), took as f64 / 1000.0);
+    // Of a database a person wants to know what it says.
+    if let [task] = tasks.as_slice()
+        && task["action"].as_str().is_some_and(|action| action.starts_with("mssql."))
+    {
+        text += &format!("\n              {}", task["summary"].as_str().unwrap_or_default());
+    }
+    text
+}
+
 fn shown(mut command: Command, show: Show) -> Command {
     match show {
-        Show::Live => command.stdout(Stdio::inherit()).stderr(Stdio::inherit()),
+        Show::Live | Show::Brief => command.stdout(Stdio::inherit()).stderr(Stdio::inherit()),
         Show::Quiet => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
     };
     command
@@ -94,6 +150,23 @@ pub fn refused(cluster: &Cluster, teller: &mut Teller, arguments: &[&str], code:
     Ok(())
 }
 
+/// Asks `baton plan` and shows its steps, without those that are left out; the rest is what the command prints.
+pub fn plan(cluster: &Cluster, teller: &Teller, show: Show, arguments: &[&str]) -> Result<String> {
+    let said = look(cluster, teller, Show::Quiet, arguments)?;
+    let lines: Vec<&str> = said.lines().collect();
+    let is_step = |line: &str| {
+        let id = line.trim_start().trim_start_matches('p');
+        line.starts_with(' ') && id.starts_with(|c: char| c.is_ascii_digit()) && !line.starts_with("      ")
+    };
+    for (number, line) in lines.iter().enumerate().filter(|_| show != Show::Quiet) {
+        let left_out = lines.get(number + 1).is_some_and(|next| next.contains('↷'));
+        if is_step(line) && !left_out {
+            teller.say(&format!(" {line}"));
+        }
+    }
+    Ok(said)
+}
+
 /// Runs `baton` and shows what it prints; it must end with 0.
 pub fn look(cluster: &Cluster, teller: &Teller, show: Show, arguments: &[&str]) -> Result<String> {
     teller.say(&typed(arguments));
@@ -102,7 +175,7 @@ pub fn look(cluster: &Cluster, teller: &Teller, show: Show, arguments: &[&str]) 
     if !output.status.success() {
         bail!("{}: {}: {}", typed(arguments), output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
-    if show == Show::Live {
+    if show != Show::Quiet {
         said.lines().for_each(|line| teller.say(&format!("  {line}")));
     }
     Ok(said)

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Show, Teller,
-    command::{group, look, refused, run},
+    command::{group, look, newest_run, plan, refused, run, typed},
 };
 use crate::{
+    cluster::until,
     machine::Effect,
     pom::{AVAILABILITY_GROUP, DATABASE, GROUP, POM_SERVERS, PORT, Pom, SERVERS, SERVICE},
     sqlserver::{self, Writer},
@@ -29,19 +30,25 @@ pub async fn tell(pom: &mut Pom, teller: &mut Teller, show: Show) -> Result<()> 
     teller.chapter("A switchover in office hours, and one into the other data centre");
     let reason = ["--reason", "patching pomdb1", "--yes"];
     let to_db2 = [["switchover", GROUP, "--to", "db2"].as_slice(), &reason].concat();
-    refused(&pom.cluster, teller, &to_db2, "BTN-", &["maintenance", "opens"])?;
+    let closed = ["window maintenance", "opens next at"];
+    refused(&pom.cluster, teller, &to_db2, "BTN-0105", &closed)?;
     let to_db3 = [["switchover", GROUP, "--to", "db3"].as_slice(), &reason, &["--override", NIGHT]].concat();
-    refused(&pom.cluster, teller, &to_db3, "BTN-", &["db3 is in west", "db1 in east"])?;
+    refused(&pom.cluster, teller, &to_db3, "BTN-0", &["db3 is in west", "db1 in east"])?;
 
     teller.chapter("What a switchover would do, asked on every host");
-    let plan = look(&pom.cluster, teller, show, &["plan", GROUP, "switchover", "--to", "db2", "--override", NIGHT])?;
-    let would = plan.lines().filter(|line| line.contains('±')).count();
+    let said = plan(&pom.cluster, teller, show, &["plan", GROUP, "switchover", "--to", "db2", "--override", NIGHT])?;
+    let would = said.lines().filter(|line| line.contains('±')).count();
     teller.check("a dry plan", would > 0, format!("{would} lines of what would change, and nothing was changed"));
     let before = effects(pom)?;
 
     teller.chapter("The switchover, by night");
     let seen = before.len();
-    run(&pom.cluster, teller, show, &["switchover", GROUP, "--to", "db2", "--reason", "patching pomdb1", "--override", NIGHT])?;
+    run(
+        &pom.cluster,
+        teller,
+        show,
+        &["switchover", GROUP, "--to", "db2", "--reason", "patching pomdb1", "--override", NIGHT],
+    )?;
     primary(pom, teller, 1, 2)?;
     order(pom, teller, seen, 1)?;
     works(pom, teller).await?;
@@ -54,8 +61,9 @@ pub async fn tell(pom: &mut Pom, teller: &mut Teller, show: Show) -> Result<()> 
 
     teller.chapter("It is resumed only in maintenance hours, while POM is stopped");
     let resume = ["run", GROUP, "resume-data-movement", "-i", "member=db1", "--reason", "patched"];
-    refused(&pom.cluster, teller, &[resume.as_slice(), &["--yes"]].concat(), "BTN-", &["maintenance", "opens"])?;
-    halts_while_pom_runs(pom, teller, &[resume.as_slice(), &["--override", NIGHT, "--yes"]].concat())?;
+    let by_day = [resume.as_slice(), &["--yes"]].concat();
+    refused(&pom.cluster, teller, &by_day, "BTN-0105", &closed)?;
+    stops_before_its_first_step(pom, teller, &[resume.as_slice(), &["--override", NIGHT, "--yes"]].concat())?;
     run(&pom.cluster, teller, show, &["run", GROUP, "stop", "--reason", "for data movement"])?;
     stopped(pom, teller);
     run(&pom.cluster, teller, show, &[resume.as_slice(), &["--override", NIGHT]].concat())?;
@@ -64,11 +72,28 @@ pub async fn tell(pom: &mut Pom, teller: &mut Teller, show: Show) -> Result<()> 
     works(pom, teller).await?;
 
     teller.chapter("Home again, with POM started by hand at the end");
-    run(&pom.cluster, teller, show, &["switchover", GROUP, "--to", "db1", "--reason", "home again", "--override", NIGHT])?;
+    run(
+        &pom.cluster,
+        teller,
+        show,
+        &["switchover", GROUP, "--to", "db1", "--reason", "home again", "--override", NIGHT],
+    )?;
     primary(pom, teller, 0, 3)?;
     kept(pom, teller, &writer, 0).await?;
     run(&pom.cluster, teller, show, &["run", GROUP, "stop", "--reason", "for data movement"])?;
-    let resume = ["run", GROUP, "resume-data-movement", "-i", "member=db2", "-i", "start_pom=false", "--reason", "home", "--override", NIGHT];
+    let resume = [
+        "run",
+        GROUP,
+        "resume-data-movement",
+        "-i",
+        "member=db2",
+        "-i",
+        "start_pom=false",
+        "--reason",
+        "home",
+        "--override",
+        NIGHT,
+    ];
     run(&pom.cluster, teller, show, &resume)?;
     stopped(pom, teller);
     synchronized(pom, teller)?;
@@ -173,8 +198,24 @@ fn unlimited(pom: &Pom, teller: &mut Teller) -> Result<()> {
 }
 
 /// The resumption is started while POM runs: its precheck stops it before anything is done, and a person ends it.
-fn halts_while_pom_runs(pom: &Pom, teller: &mut Teller, arguments: &[&str]) -> Result<()> {
-    refused(&pom.cluster, teller, arguments, "BTN-", &["POM"])
+fn stops_before_its_first_step(pom: &Pom, teller: &mut Teller, arguments: &[&str]) -> Result<()> {
+    let asked = pom.instances.asked(SERVERS[0].1, "set hadr resume").len();
+    teller.say(&typed(arguments));
+    let output = pom.cluster.baton(arguments)?;
+    let run = newest_run(&pom.cluster, GROUP)?.context("no run began")?;
+    let view = pom.cluster.json(&["show", &run])?;
+    let why = view["why"].as_str().unwrap_or_default();
+    teller.say(&format!("  {why}"));
+    let nothing = pom.instances.asked(SERVERS[0].1, "set hadr resume").len() == asked;
+    let precheck = view["steps"][0]["id"] == "p1" && view["steps"][0]["state"] != "done";
+    let ok = output.status.code() == Some(3) && view["phase"] == "halted" && precheck && nothing;
+    teller.check("while POM runs", ok, format!("{run} {}, nothing was resumed", view["phase"]));
+    look(&pom.cluster, teller, Show::Quiet, &["abort", &run, "--reason", "POM must be stopped first"])?;
+    until(WITHIN, "end of the run", || {
+        let phase = pom.cluster.json(&["show", &run])?["phase"].clone();
+        ensure!(phase == "aborted" || phase == "rolled_back", "{run} is {phase}");
+        Ok(())
+    })
 }
 
 /// Both replicas of the data centre, by SQL Server's own truth.
@@ -187,12 +228,11 @@ fn synchronized(pom: &Pom, teller: &mut Teller) -> Result<()> {
             paused.push(machine);
         }
     }
-    let ready = |instance: &str| {
-        world.groups[AVAILABILITY_GROUP].store.is_ready(instance, DATABASE)
-    };
+    let ready = |instance: &str| world.groups[AVAILABILITY_GROUP].store.is_ready(instance, DATABASE);
     let not: Vec<&str> = SERVERS[..2].iter().filter(|server| !ready(server.1)).map(|server| server.0).collect();
     let ok = paused.is_empty() && not.is_empty();
-    let seen = if ok { "data moves everywhere".to_owned() } else { format!("paused: {paused:?}, not synchronized: {not:?}") };
+    let seen =
+        if ok { "data moves everywhere".to_owned() } else { format!("paused: {paused:?}, not synchronized: {not:?}") };
     teller.check("synchronized", ok, seen);
     Ok(())
 }
