@@ -11,6 +11,7 @@ use baton_sqlserver::world::Doubts;
 mod clients;
 mod cases;
 mod site;
+mod survival;
 
 use clients::Client;
 use site::Site;

@@ -1,5 +1,6 @@
 //! The rules of groups and queries, on a stage whose clock the test moves.
 
+mod faults;
 mod groups;
 mod queries;
 mod shipping;
