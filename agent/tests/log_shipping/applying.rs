@@ -238,6 +238,28 @@ async fn what_has_no_part_in_the_chain_is_left_out_by_name() {
 }
 
 #[tokio::test]
+async fn a_long_restore_says_how_far_it_is_by_file_and_as_a_whole() {
+    let world = World::shipped().await;
+    world.log_backup(1, "own", "1.trn").await;
+    world.log_backup(2, "own", "2.trn").await;
+    world.change(|truth| truth.options.restore_ms = 2_500);
+    let (sender, mut notes) = tokio::sync::mpsc::channel(64);
+    world.apply().act(&world.context_with_notes("1", Duration::from_secs(30), Some(sender))).await.expect("applied");
+    let mut told = Vec::new();
+    while let Ok(note) = notes.try_recv() {
+        told.push(note);
+    }
+    let within = |file: &str, range: std::ops::RangeInclusive<u8>| {
+        told.iter().any(|note| {
+            note.note.contains(file)
+                && note.note.ends_with("percent")
+                && note.percent.is_some_and(|all| range.contains(&all))
+        })
+    };
+    assert!(within("file 1 of 2, 1.trn", 10..=50) && within("file 2 of 2, 2.trn", 60..=100), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_task_that_is_ended_in_the_middle_restores_nothing_after_it() {
     let world = copied().await;
     world.mishap(SECONDARY, "zz.trn' WITH", Some(1), What::Delay { ms: 60_000 });

@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use baton_agent::{
-    action::{Context, ContextOptions, Effect, Failure, Perform, bind},
+    action::{Context, ContextOptions, Effect, Failure, Note, Perform, bind},
     host::sqlserver::{Encryption, Limits, Row, Session, Target},
     policy::Policy,
     secrets::{Secret, Secrets},
@@ -37,7 +37,7 @@ use baton_sqlserver::{
     },
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 const CHILD: &str = "BATON_TEST_INSTANCE";
@@ -245,6 +245,10 @@ impl World {
     }
 
     pub fn context(&self, step: &str, timeout: Duration) -> Context {
+        self.context_with_notes(step, timeout, None)
+    }
+
+    pub fn context_with_notes(&self, step: &str, timeout: Duration, progress: Option<mpsc::Sender<Note>>) -> Context {
         let directory = self.path("agent/task").join(step.replace('/', "_"));
         fs::create_dir_all(&directory).expect("made");
         let policy = "paths = ['/**']\ndatabases = ['*']\nsecrets = ['*']";
@@ -262,7 +266,7 @@ impl World {
             host: Default::default(),
             timeout,
             cancel: CancellationToken::new(),
-            progress: None,
+            progress,
         })
         .expect("a context")
     }
