@@ -238,7 +238,9 @@ fn furthest<'a>(at: &Standing, logs: &[&'a Header], damaged: bool) -> Option<&'a
         header.damaged == damaged
             && header.first <= at.applied
             && at.applied < header.last
-            && !differs(&at.fork, &header.first_fork)
+            // A copy that is on the fork in which the log ends is beyond the point where it began: as a full backup made after a
+            // recovery is, whose next log backup still holds the log from before that recovery.
+            && (!differs(&at.fork, &header.first_fork) || !differs(&at.fork, &header.fork))
     };
     logs.iter().filter(goes_on).copied().reduce(|best, header| if header.last > best.last { header } else { best })
 }

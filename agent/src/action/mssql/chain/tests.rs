@@ -120,6 +120,15 @@ fn a_damaged_file_stops_everything_unless_another_holds_the_same_log() {
 }
 
 #[test]
+fn a_log_that_began_before_the_recovery_goes_on_from_a_full_backup_made_after_it() {
+    let spanning = Header { fork: Some("s".to_owned()), ..log("span", 10, 30) };
+    let after = Standing { fork: Some("s".to_owned()), ..at(20) };
+    assert_eq!(order(&plan(&after, &sets([spanning]), None)), [(10, 30)]);
+    // The log of the fork that was left is none for it.
+    let Verdict::Gap(_) = plan(&after, &sets([log("left", 10, 40)]), None).verdict else { panic!("a fork") };
+}
+
+#[test]
 fn the_log_of_another_recovery_fork_is_no_continuation_and_never_forgotten() {
     let forked = |file: &str, first, last| Header {
         first_fork: Some("s".to_owned()),
