@@ -49,8 +49,13 @@ pub async fn prepare(primary: &Endpoint) -> Result<()> {
 impl Writer {
     /// Starts; `any_of` are tried in turn until one takes a write.
     pub fn start(any_of: Vec<Endpoint>, pause: Duration) -> Self {
+        Self::start_after(any_of, pause, 0)
+    }
+
+    /// As [`Self::start`], with numbers above `last`: where an earlier client has written already.
+    pub fn start_after(any_of: Vec<Endpoint>, pause: Duration, last: i64) -> Self {
         let (stop, record) = (CancellationToken::new(), Arc::new(Mutex::new(Record::default())));
-        let task = tokio::spawn(write_on(any_of, pause, stop.clone(), Arc::clone(&record)));
+        let task = tokio::spawn(write_on(any_of, pause, last, stop.clone(), Arc::clone(&record)));
         Self { stop, record, task }
     }
 
@@ -97,9 +102,15 @@ pub fn hardened(control: &Control, instance: &str, database: &str) -> Result<BTr
         .collect())
 }
 
-async fn write_on(any_of: Vec<Endpoint>, pause: Duration, stop: CancellationToken, record: Arc<Mutex<Record>>) {
+async fn write_on(
+    any_of: Vec<Endpoint>,
+    pause: Duration,
+    last: i64,
+    stop: CancellationToken,
+    record: Arc<Mutex<Record>>,
+) {
     let mut session: Option<Session> = None;
-    let mut number: i64 = 0;
+    let mut number = last;
     while !stop.is_cancelled() {
         let mut open = match session.take() {
             Some(open) => open,
