@@ -55,7 +55,8 @@ impl Outcome {
 
     /// Every row, its values written and joined by blanks; NULL is a dash.
     pub fn lines(&self) -> Vec<String> {
-        let write = |value: &Value| if *value == Value::Null { "-".to_owned() } else { crate::sql::value::write(value) };
+        let write =
+            |value: &Value| if *value == Value::Null { "-".to_owned() } else { crate::sql::value::write(value) };
         self.rows().iter().map(|row| row.iter().map(write).collect::<Vec<_>>().join(" ")).collect()
     }
 }
@@ -159,8 +160,7 @@ impl Stage {
         if !sessions.all.contains_key(&spid) {
             return None;
         }
-        let mut host =
-            Host { world: &mut self.world, sessions, alive: &self.alive, instance, spid, cut: Vec::new() };
+        let mut host = Host { world: &mut self.world, sessions, alive: &self.alive, instance, spid, cut: Vec::new() };
         let step = batch.step(&mut host);
         let cut = std::mem::take(&mut host.cut);
         for spid in cut {

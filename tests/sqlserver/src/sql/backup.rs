@@ -171,7 +171,12 @@ pub fn take(world: &mut World, instance: &str, taken: &Taken<'_>) -> Result<Back
     if leads {
         let database = world.database(instance, own).expect("may_back_up found it");
         let (family, fork) = (database.family, database.fork);
-        let end = world.logs.get_mut(&family).expect("every database has the log of its family").append(fork, now, 1, Vec::new());
+        let end = world.logs.get_mut(&family).expect("every database has the log of its family").append(
+            fork,
+            now,
+            1,
+            Vec::new(),
+        );
         let database = world.database_mut(instance, own).expect("may_back_up found it");
         database.end = end;
         database.redone = end;
@@ -196,9 +201,8 @@ pub fn take(world: &mut World, instance: &str, taken: &Taken<'_>) -> Result<Back
     let fork_of = |lsn: Lsn| pieces.iter().find(|(_, limit)| lsn <= *limit).map_or(database.fork, |(piece, _)| *piece);
     let first_fork = log.forks[fork_of(first)].id;
     let last_fork = log.forks[database.fork].id;
-    let fork_point = (first_fork != last_fork)
-        .then(|| log.forks[database.fork].parent.map(|(_, at)| at.block()))
-        .flatten();
+    let fork_point =
+        (first_fork != last_fork).then(|| log.forks[database.fork].parent.map(|(_, at)| at.block())).flatten();
     let existing = if options.init { None } else { Media::read(taken.device).ok() };
     let position = existing.as_ref().map_or(1, |media| i32::try_from(media.sets.len()).unwrap_or(0) + 1);
     let msdb = &world.servers[instance].msdb;
@@ -248,13 +252,16 @@ fn remember_backup(world: &mut World, instance: &str, database: &Database, heade
         server.msdb.backups.push(header.clone());
     }
     let members: Vec<String> = match &database.hadr {
-        Some(hadr) => world.groups.get(&hadr.group).map(|group| group.replicas.keys().cloned().collect()).unwrap_or_default(),
+        Some(hadr) => {
+            world.groups.get(&hadr.group).map(|group| group.replicas.keys().cloned().collect()).unwrap_or_default()
+        }
         None => vec![instance.to_owned()],
     };
     let end = database.end;
     if !options.copy_only {
         for member in members {
-            let Some(copy) = world.database_mut(&member, &database.name).filter(|copy| copy.family == database.family) else {
+            let Some(copy) = world.database_mut(&member, &database.name).filter(|copy| copy.family == database.family)
+            else {
                 continue;
             };
             if options.log {

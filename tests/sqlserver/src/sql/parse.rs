@@ -7,6 +7,7 @@
 mod expression;
 mod query;
 mod statement;
+mod definition;
 mod admin;
 mod backup;
 

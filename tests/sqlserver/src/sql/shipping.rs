@@ -119,9 +119,9 @@ fn delete_primary_secondary(host: &mut Host<'_>, call: &Call) -> Result<Vec<Answ
     let secondary = call.needed("@secondary_database", 2)?;
     let found = msdb(host).shipped_from.iter_mut().find(|one| one.database.eq_ignore_ascii_case(&name));
     let Some(primary) = found else { return Err(SqlError::new(32009, &[&name])) };
-    primary.secondaries.retain(|(one, database)| {
-        !(one.eq_ignore_ascii_case(&server) && database.eq_ignore_ascii_case(&secondary))
-    });
+    primary
+        .secondaries
+        .retain(|(one, database)| !(one.eq_ignore_ascii_case(&server) && database.eq_ignore_ascii_case(&secondary)));
     Ok(vec![done(None)])
 }
 
@@ -198,7 +198,8 @@ fn add_secondary_primary(host: &mut Host<'_>, call: &Call) -> Result<Vec<Answer>
     let primary_database = call.needed("@primary_database", 1)?;
     let source = call.needed("@backup_source_directory", 2)?;
     let destination = call.needed("@backup_destination_directory", 3)?;
-    let copy_name = call.text("@copy_job_name", 4).unwrap_or_else(|| format!("LSCopy_{primary_server}_{primary_database}"));
+    let copy_name =
+        call.text("@copy_job_name", 4).unwrap_or_else(|| format!("LSCopy_{primary_server}_{primary_database}"));
     let restore_name =
         call.text("@restore_job_name", 5).unwrap_or_else(|| format!("LSRestore_{primary_server}_{primary_database}"));
     let id = host.world.guid();
@@ -290,7 +291,10 @@ fn job_of(host: &mut Host<'_>, call: &Call) -> Result<Guid, SqlError> {
 fn start_job(host: &mut Host<'_>, call: &Call) -> Result<Vec<Answer>, SqlError> {
     let job = job_of(host, call)?;
     if !host.world.servers[host.instance].agent_running {
-        return Err(SqlError::new(22022, &["SQLServerAgent is not currently running so it cannot be notified of this action."]));
+        return Err(SqlError::new(
+            22022,
+            &["SQLServerAgent is not currently running so it cannot be notified of this action."],
+        ));
     }
     // It returns at once and says nothing of the job's outcome: that is in sysjobactivity and sysjobhistory.
     let cut = jobs::run(host.world, host.instance, Some(host.sessions), job);

@@ -7,6 +7,7 @@ mod states;
 mod server;
 mod sessions;
 mod msdb;
+mod shipping;
 pub mod files;
 
 use super::reader::Reader;
@@ -55,13 +56,13 @@ const SYSTEM: &[(&str, Make)] = &[
 const MSDB: &[(&str, Make)] = &[
     ("backupmediafamily", msdb::media),
     ("backupset", msdb::backups),
-    ("log_shipping_monitor_history_detail", msdb::history),
-    ("log_shipping_monitor_primary", msdb::monitor_primary),
-    ("log_shipping_monitor_secondary", msdb::monitor_secondary),
-    ("log_shipping_primary_databases", msdb::primary_databases),
-    ("log_shipping_primary_secondaries", msdb::primary_secondaries),
-    ("log_shipping_secondary", msdb::secondary),
-    ("log_shipping_secondary_databases", msdb::secondary_databases),
+    ("log_shipping_monitor_history_detail", shipping::history),
+    ("log_shipping_monitor_primary", shipping::monitor_primary),
+    ("log_shipping_monitor_secondary", shipping::monitor_secondary),
+    ("log_shipping_primary_databases", shipping::primary_databases),
+    ("log_shipping_primary_secondaries", shipping::primary_secondaries),
+    ("log_shipping_secondary", shipping::secondary),
+    ("log_shipping_secondary_databases", shipping::secondary_databases),
     ("restorehistory", msdb::restores),
     ("sysjobactivity", msdb::job_activity),
     ("sysjobhistory", msdb::job_history),
@@ -69,7 +70,7 @@ const MSDB: &[(&str, Make)] = &[
     ("sysjobschedules", msdb::job_schedules),
 ];
 
-pub use msdb::{monitor, shipping_primary, shipping_secondary};
+pub use shipping::{monitor, shipping_primary, shipping_secondary};
 
 /// Whether a name is that of a system view.
 pub fn exists(name: &str) -> bool {

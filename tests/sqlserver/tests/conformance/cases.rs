@@ -157,7 +157,12 @@ async fn mode_changes_on_the_primary_only(site: &Site) {
     let modify = "ALTER AVAILABILITY GROUP [ag1] MODIFY REPLICA ON N'S3' WITH (AVAILABILITY_MODE = SYNCHRONOUS_COMMIT)";
     site.expect("S2", &[modify], &[41140]).await;
     site.expect("S1", &[modify], &[]).await;
-    site.until("S3", "SELECT availability_mode FROM sys.availability_replicas WHERE replica_server_name = 'S3'", &["1"]).await;
+    site.until(
+        "S3",
+        "SELECT availability_mode FROM sys.availability_replicas WHERE replica_server_name = 'S3'",
+        &["1"],
+    )
+    .await;
     site.until("S3", COPIES, SYNCHRONIZED).await;
     let health = "SELECT synchronization_health FROM sys.dm_hadr_availability_replica_states WHERE is_local = 1";
     site.until("S3", health, &["2"]).await;
@@ -186,7 +191,8 @@ async fn asynchronous_primary(site: &Site) {
 
 /// Rows 1 everywhere, row 2 not on S3; then S1 is killed and S3 forced.
 async fn lose_a_row(site: &Site) {
-    site.expect("S1", &["USE db1", "CREATE TABLE t (id int NOT NULL PRIMARY KEY)", "INSERT INTO t VALUES (1)"], &[]).await;
+    site.expect("S1", &["USE db1", "CREATE TABLE t (id int NOT NULL PRIMARY KEY)", "INSERT INTO t VALUES (1)"], &[])
+        .await;
     site.until("S3", "SELECT id FROM db1.dbo.t", &["1"]).await;
     site.control.set_send_limit("S3", Some(0)).unwrap();
     site.expect("S1", &["INSERT INTO db1.dbo.t VALUES (2)"], &[]).await;
@@ -227,8 +233,10 @@ async fn old_primary_returns(site: &Site) {
     site.until("S1", ROLE, &["2 2"]).await;
     site.until("S1", COPIES, SUSPENDED).await;
     let lsn = |column: &str, own: &str| {
-        format!("SELECT {column} FROM sys.dm_hadr_database_replica_states d JOIN sys.availability_databases_cluster c \
-                 ON c.group_database_id = d.group_database_id WHERE c.database_name = 'db1' AND {own}")
+        format!(
+            "SELECT {column} FROM sys.dm_hadr_database_replica_states d JOIN sys.availability_databases_cluster c \
+                 ON c.group_database_id = d.group_database_id WHERE c.database_name = 'db1' AND {own}"
+        )
     };
     let number = |lines: Option<Vec<String>>| lines.unwrap()[0].parse::<i128>().unwrap();
     let recovery = number(site.see("S3", &lsn("recovery_lsn", "is_local = 1")).await);
@@ -313,9 +321,12 @@ async fn who_sees_what(site: &Site) {
 async fn reading_secondaries(site: &Site) {
     site.expect("S1", &["CREATE TABLE db1.dbo.t (id int)"], &[]).await;
     let allow = |what: &str| {
-        format!("ALTER AVAILABILITY GROUP ag1 MODIFY REPLICA ON N'S2' WITH (SECONDARY_ROLE (ALLOW_CONNECTIONS = {what}))")
+        format!(
+            "ALTER AVAILABILITY GROUP ag1 MODIFY REPLICA ON N'S2' WITH (SECONDARY_ROLE (ALLOW_CONNECTIONS = {what}))"
+        )
     };
-    let allowed = "SELECT secondary_role_allow_connections FROM sys.availability_replicas WHERE replica_server_name = 'S2'";
+    let allowed =
+        "SELECT secondary_role_allow_connections FROM sys.availability_replicas WHERE replica_server_name = 'S2'";
     for (what, code, plain, intent) in
         [("NO", "0", Some(976), Some(976)), ("READ_ONLY", "1", Some(978), None), ("ALL", "2", None, None)]
     {
@@ -359,7 +370,12 @@ async fn suspend_and_resume(site: &Site) {
     site.expect("S2", &["ALTER DATABASE [db1] SET HADR RESUME"], &[]).await;
     site.until("S2", COPIES, SYNCHRONIZED).await;
     site.expect("S1", &["ALTER DATABASE [db1] SET HADR OFF"], &[35240]).await;
-    site.expect("S1", &["CREATE DATABASE alone", "ALTER DATABASE alone SET HADR RESUME"], &[site.doubts.hadr_without_group]).await;
+    site.expect(
+        "S1",
+        &["CREATE DATABASE alone", "ALTER DATABASE alone SET HADR RESUME"],
+        &[site.doubts.hadr_without_group],
+    )
+    .await;
 }
 
 async fn joining_needs_the_primary(site: &Site) {
@@ -383,7 +399,8 @@ async fn joining_needs_the_primary(site: &Site) {
     site.control.cut_link("S1", "S3").unwrap();
     site.expect("S3", &[join], &[35250]).await;
     site.control.mend_link("S1", "S3").unwrap();
-    site.until("S3", "SELECT connected_state FROM sys.dm_hadr_availability_replica_states WHERE is_local = 1", &["1"]).await;
+    site.until("S3", "SELECT connected_state FROM sys.dm_hadr_availability_replica_states WHERE is_local = 1", &["1"])
+        .await;
     site.until("S3", "SELECT state FROM sys.databases WHERE name = 'db3'", &["1"]).await;
     site.expect("S3", &[join], &[]).await;
     site.until("S3", COPIES, &["db1 1 0 - 0", "db2 1 0 - 0", "db3 1 0 - 0"]).await;
@@ -437,7 +454,8 @@ async fn recovery(site: &Site) {
     let single = "ALTER DATABASE [mgc] SET SINGLE_USER WITH ROLLBACK IMMEDIATE";
     site.expect("L", &[single], &[5052, 5069]).await;
     let recover = "RESTORE DATABASE [mgc] WITH RECOVERY";
-    let first = format!("RESTORE LOG [mgc] FROM DISK = N'{}' WITH STANDBY = N'{}'", files[0], site.path("u.tuf").display());
+    let first =
+        format!("RESTORE LOG [mgc] FROM DISK = N'{}' WITH STANDBY = N'{}'", files[0], site.path("u.tuf").display());
     site.expect("L", &[&first], &[]).await;
     if site.doubts.single_user_on_standby {
         site.expect("L", &[single, "ALTER DATABASE mgc SET MULTI_USER"], &[]).await;
@@ -482,7 +500,9 @@ async fn sessions_logins_attention(site: &Site) {
         let mut client = tiberius::Client::connect(config, socket).await.unwrap();
         {
             let running = client.simple_query(restore.as_str());
-            let cut = tokio::time::timeout(std::time::Duration::from_millis(700), async { running.await?.into_results().await });
+            let cut = tokio::time::timeout(std::time::Duration::from_millis(700), async {
+                running.await?.into_results().await
+            });
             assert!(cut.await.is_err(), "the restore takes a minute");
         }
         client.cancel_query().await.unwrap();

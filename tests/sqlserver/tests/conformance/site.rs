@@ -59,12 +59,8 @@ fn address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let process = std::process::id();
     let next = NEXT.fetch_add(1, Ordering::SeqCst);
-    let bytes = [
-        127,
-        192 + (process / 250 % 32) as u8,
-        (process % 250) as u8,
-        u8::try_from(next % 250 + 1).unwrap_or(1),
-    ];
+    let bytes =
+        [127, 192 + (process / 250 % 32) as u8, (process % 250) as u8, u8::try_from(next % 250 + 1).unwrap_or(1)];
     (bytes, 1433 + next / 250).into()
 }
 
@@ -170,7 +166,8 @@ impl Site {
     }
 
     pub fn check(&self, outcome: &Result<Answer, Failure>, errors: &[i32], of: &[&str]) {
-        let classed: Vec<(i32, u8)> = errors.iter().map(|number| (*number, SqlError::new(*number, &[]).class)).collect();
+        let classed: Vec<(i32, u8)> =
+            errors.iter().map(|number| (*number, SqlError::new(*number, &[]).class)).collect();
         let expected = self.client.shown(&classed);
         let seen = match outcome {
             Ok(_) => Vec::new(),
@@ -208,8 +205,7 @@ impl Site {
 }
 
 /// Role and operational state of the local replica.
-pub const ROLE: &str =
-    "SELECT role, operational_state FROM sys.dm_hadr_availability_replica_states WHERE is_local = 1";
+pub const ROLE: &str = "SELECT role, operational_state FROM sys.dm_hadr_availability_replica_states WHERE is_local = 1";
 
 /// Local copies: name, synchronization_state, is_suspended, suspend_reason, database_state.
 pub const COPIES: &str = "SELECT c.database_name, d.synchronization_state, d.is_suspended, d.suspend_reason, d.database_state \

@@ -92,7 +92,8 @@ fn stage(cluster: ClusterType, seed: u64, doubts: Doubts) -> Stage {
         builder = builder.instance(name, &format!("127.0.0.1:{at}"), "x");
     }
     let databases = DATABASES.map(str::to_owned).to_vec();
-    let group = GroupPlan { name: "ag1".into(), cluster, databases, replicas, listener: None, required_synchronized: 0 };
+    let group =
+        GroupPlan { name: "ag1".into(), cluster, databases, replicas, listener: None, required_synchronized: 0 };
     let mut stage = Stage::new(builder.group(group).build(NOW));
     stage.world.options.load.insert("db2".into(), 20);
     for database in DATABASES {
@@ -162,7 +163,13 @@ fn happen(stage: &mut Stage, memory: &mut Memory, happening: &Happening) {
                 let manual = "FAILOVER_MODE = MANUAL";
                 let name = INSTANCES[*at];
                 ask(stage, asked, &format!("ALTER AVAILABILITY GROUP ag1 MODIFY REPLICA ON N'{name}' WITH ({manual})"));
-                ask(stage, asked, &format!("ALTER AVAILABILITY GROUP ag1 MODIFY REPLICA ON N'{name}' WITH (AVAILABILITY_MODE = {mode})"));
+                ask(
+                    stage,
+                    asked,
+                    &format!(
+                        "ALTER AVAILABILITY GROUP ag1 MODIFY REPLICA ON N'{name}' WITH (AVAILABILITY_MODE = {mode})"
+                    ),
+                );
             }
         }
         Happening::Insert(at, database) => {
@@ -196,7 +203,8 @@ fn rows(world: &World, instance: &str, database: &str) -> Vec<i32> {
 fn check(stage: &Stage, memory: &mut Memory, cluster: ClusterType) {
     let world = &stage.world;
     let group = &world.groups["ag1"];
-    let primaries: Vec<&String> = group.replicas.iter().filter(|(_, replica)| replica.leads()).map(|(name, _)| name).collect();
+    let primaries: Vec<&String> =
+        group.replicas.iter().filter(|(_, replica)| replica.leads()).map(|(name, _)| name).collect();
     if cluster == ClusterType::Wsfc {
         let running: Vec<_> = primaries.iter().filter(|name| world.runs(&stage.alive, name)).collect();
         assert!(running.len() <= 1, "one cluster, primaries {running:?}");
@@ -211,15 +219,18 @@ fn check(stage: &Stage, memory: &mut Memory, cluster: ClusterType) {
             assert!(copy.redone <= copy.end, "{name}.{database}: redone beyond hardened");
             assert!(hadr.recovery <= copy.end, "{name}.{database}: recovery_lsn above what is hardened");
             assert!(hadr.suspended.is_none() || hadr.movement.code() == 0, "{name}.{database}: suspended and moving");
-            let asynchronous = replica
-                .known
-                .members
-                .get(name)
-                .is_some_and(|member| member.availability == Availability::Asynchronous);
-            if replica.role == Role::Secondary && hadr.movement == Movement::Synchronized && world.runs(&stage.alive, name) {
+            let asynchronous =
+                replica.known.members.get(name).is_some_and(|member| member.availability == Availability::Asynchronous);
+            if replica.role == Role::Secondary
+                && hadr.movement == Movement::Synchronized
+                && world.runs(&stage.alive, name)
+            {
                 assert!(!asynchronous || !same_view(world, name), "{name}.{database}: asynchronous and SYNCHRONIZED");
                 let session = replica.primary.as_ref().and_then(|primary| replica.sessions.get(primary));
-                assert!(session.is_some_and(|session| session.connected), "{name}.{database}: SYNCHRONIZED with nobody");
+                assert!(
+                    session.is_some_and(|session| session.connected),
+                    "{name}.{database}: SYNCHRONIZED with nobody"
+                );
             }
             let log = world.log_of(copy);
             assert!(copy.end <= log.end(copy.fork), "{name}.{database}: beyond the end of its own fork");
@@ -346,13 +357,99 @@ proptest! {
 
 fn word() -> impl Strategy<Value = String> {
     let words = [
-        "SELECT", "*", "FROM", "sys.databases", "WHERE", "name", "=", "N'a'", "(", ")", ",", "1", "-", "NULL", "IS", "NOT",
-        "JOIN", "ON", "GROUP", "BY", "ORDER", "COUNT(*)", "MAX(name)", "CASE", "WHEN", "THEN", "ELSE", "END", "BEGIN", "TRY",
-        "CATCH", "IF", "ALTER", "AVAILABILITY", "DATABASE", "SET", "HADR", "RESUME", "RESTORE", "LOG", "BACKUP", "KILL", "51",
-        "EXEC", "sp_who2", "DECLARE", "@x", "int", "INSERT", "VALUES", "UPDATE", "DELETE", "TOP", "UNION", "ALL", "LIKE", "%",
-        "CAST(1 AS bit)", "[", "'", "/*", "--", ";", "USE", "msdb", "dbo", ".", "PRINT", "@@SPID", "0x1F", "1e5", "WITH", "AS",
-        "9999999999999999999999999999", "DATEDIFF(second, 1, 2)", "SUBSTRING('a', 1, 99)", "REPLICATE('a', 2)", "+", "/", "AND",
-        "CREATE", "TABLE", "t", "id", "IDENTITY", "DEFAULT", "COMMIT", "ROLLBACK", "TRAN", "TRUNCATE", "DROP", "OR", "IN",
+        "SELECT",
+        "*",
+        "FROM",
+        "sys.databases",
+        "WHERE",
+        "name",
+        "=",
+        "N'a'",
+        "(",
+        ")",
+        ",",
+        "1",
+        "-",
+        "NULL",
+        "IS",
+        "NOT",
+        "JOIN",
+        "ON",
+        "GROUP",
+        "BY",
+        "ORDER",
+        "COUNT(*)",
+        "MAX(name)",
+        "CASE",
+        "WHEN",
+        "THEN",
+        "ELSE",
+        "END",
+        "BEGIN",
+        "TRY",
+        "CATCH",
+        "IF",
+        "ALTER",
+        "AVAILABILITY",
+        "DATABASE",
+        "SET",
+        "HADR",
+        "RESUME",
+        "RESTORE",
+        "LOG",
+        "BACKUP",
+        "KILL",
+        "51",
+        "EXEC",
+        "sp_who2",
+        "DECLARE",
+        "@x",
+        "int",
+        "INSERT",
+        "VALUES",
+        "UPDATE",
+        "DELETE",
+        "TOP",
+        "UNION",
+        "ALL",
+        "LIKE",
+        "%",
+        "CAST(1 AS bit)",
+        "[",
+        "'",
+        "/*",
+        "--",
+        ";",
+        "USE",
+        "msdb",
+        "dbo",
+        ".",
+        "PRINT",
+        "@@SPID",
+        "0x1F",
+        "1e5",
+        "WITH",
+        "AS",
+        "9999999999999999999999999999",
+        "DATEDIFF(second, 1, 2)",
+        "SUBSTRING('a', 1, 99)",
+        "REPLICATE('a', 2)",
+        "+",
+        "/",
+        "AND",
+        "CREATE",
+        "TABLE",
+        "t",
+        "id",
+        "IDENTITY",
+        "DEFAULT",
+        "COMMIT",
+        "ROLLBACK",
+        "TRAN",
+        "TRUNCATE",
+        "DROP",
+        "OR",
+        "IN",
     ];
     proptest::sample::select(words.to_vec()).prop_map(str::to_owned)
 }

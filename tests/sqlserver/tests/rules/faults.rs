@@ -1,15 +1,20 @@
 //! Faults of statements, and what random worlds once found.
 
 use crate::{copies, role, until, wsfc};
+use baton_sqlserver::answer::Answer;
 use baton_sqlserver::control::StatementFault;
 use baton_sqlserver::control::What;
-use baton_sqlserver::answer::Answer;
 use baton_sqlserver::world::Life;
 
 const FAILOVER: &str = "ALTER AVAILABILITY GROUP [ag1] FAILOVER";
 
 fn fault(what: What) -> StatementFault {
-    StatementFault { instance: Some("s2".into()), statement: "availability  GROUP [ag1] failover".into(), times: Some(1), what }
+    StatementFault {
+        instance: Some("s2".into()),
+        statement: "availability  GROUP [ag1] failover".into(),
+        times: Some(1),
+        what,
+    }
 }
 
 #[test]
@@ -20,7 +25,10 @@ fn an_error_may_hide_a_failover_that_happened() {
     until(&mut stage, "S2 is primary", |stage| role(stage, "S2") == "PRIMARY ONLINE");
     until(&mut stage, "S1 is synchronized", |stage| copies(stage, "S1") == ["db1 2 0 - 0", "db2 2 0 - 0"]);
     stage.world.doubts.late_failure_is_error = false;
-    stage.world.faults.push(StatementFault { instance: None, ..fault(What::FailAfterEffect { number: 41149, text: None }) });
+    stage
+        .world
+        .faults
+        .push(StatementFault { instance: None, ..fault(What::FailAfterEffect { number: 41149, text: None }) });
     let outcome = stage.ask("S1", FAILOVER);
     assert!(outcome.errors().is_empty() && outcome.messages()[0].number == 41149, "{outcome:?}");
     assert!(stage.world.faults.is_empty());
@@ -87,7 +95,11 @@ fn a_replica_that_hears_of_its_new_mode_from_the_cluster_is_not_synchronized_any
     let mut stage = wsfc();
     stage.world.cut_link("S1", "S2");
     for option in ["FAILOVER_MODE = MANUAL", "AVAILABILITY_MODE = ASYNCHRONOUS_COMMIT"] {
-        assert!(stage.ask("S1", &format!("ALTER AVAILABILITY GROUP ag1 MODIFY REPLICA ON N'S2' WITH ({option})")).succeeded());
+        assert!(
+            stage
+                .ask("S1", &format!("ALTER AVAILABILITY GROUP ag1 MODIFY REPLICA ON N'S2' WITH ({option})"))
+                .succeeded()
+        );
     }
     assert_eq!(copies(&mut stage, "S2"), ["db1 1 0 - 0", "db2 1 0 - 0"]);
 }
@@ -105,6 +117,7 @@ fn a_copy_that_slept_through_two_failovers_follows_the_right_path() {
     }
     stage.alive.insert("S2".into(), Life::Running);
     stage.pass(2000);
-    let (copy, source) = (stage.world.database("S2", "db1").expect("a copy"), stage.world.database("S1", "db1").expect("its source"));
+    let (copy, source) =
+        (stage.world.database("S2", "db1").expect("a copy"), stage.world.database("S1", "db1").expect("its source"));
     assert_eq!((copy.fork, copy.end), (source.fork, source.end));
 }

@@ -65,7 +65,10 @@ pub fn until(stage: &mut Stage, what: &str, mut holds: impl FnMut(&mut Stage) ->
 
 /// role of the local replica, as the instance itself says it.
 pub fn role(stage: &mut Stage, instance: &str) -> String {
-    let asked = stage.ask(instance, "SELECT role_desc, operational_state_desc FROM sys.dm_hadr_availability_replica_states WHERE is_local = 1");
+    let asked = stage.ask(
+        instance,
+        "SELECT role_desc, operational_state_desc FROM sys.dm_hadr_availability_replica_states WHERE is_local = 1",
+    );
     asked.lines().join(",")
 }
 

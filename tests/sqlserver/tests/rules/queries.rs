@@ -60,19 +60,56 @@ fn the_unknown_is_an_error() {
 fn programs_have_variables_branches_and_handlers() {
     let mut stage = wsfc();
     let answer = |stage: &mut baton_sqlserver::control::stage::Stage, text: &str| stage.ask("S1", text).lines();
-    assert_eq!(answer(&mut stage, "DECLARE @n int = 3, @s nvarchar(50) = N''; WHILE @n > 0 BEGIN SET @s = @s + CAST(@n AS nvarchar(5)); SET @n = @n - 1 END SELECT @s"), ["321"]);
-    assert_eq!(answer(&mut stage, "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH SELECT ERROR_NUMBER(), ERROR_MESSAGE() END CATCH"), ["8134 Divide by zero error encountered."]);
-    assert_eq!(answer(&mut stage, "EXEC sp_executesql N'SELECT @a + @b AS c', N'@a int, @b int', @a = 4, @b = 5"), ["9"]);
-    assert_eq!(answer(&mut stage, "WITH x AS (SELECT name, database_id FROM sys.databases) SELECT TOP (2) name FROM x ORDER BY database_id DESC"), ["db2", "db1"]);
-    assert_eq!(answer(&mut stage, "SELECT v.a, COUNT(*) FROM (VALUES (1),(2),(1)) v(a) GROUP BY v.a HAVING COUNT(*) > 1"), ["1 2"]);
-    assert_eq!(answer(&mut stage, "SELECT r.replica_server_name FROM sys.availability_replicas r WHERE NOT EXISTS (SELECT 1 FROM sys.availability_replicas o WHERE o.replica_server_name > r.replica_server_name)"), ["S3"]);
-    assert_eq!(answer(&mut stage, "SELECT @@SERVERNAME, @@TRANCOUNT, SERVERPROPERTY('IsHadrEnabled'), IS_SRVROLEMEMBER('sysadmin'), sys.fn_hadr_is_primary_replica(N'db1'), DB_NAME()"), ["S1 0 1 1 1 master"]);
+    assert_eq!(
+        answer(
+            &mut stage,
+            "DECLARE @n int = 3, @s nvarchar(50) = N''; WHILE @n > 0 BEGIN SET @s = @s + CAST(@n AS nvarchar(5)); SET @n = @n - 1 END SELECT @s"
+        ),
+        ["321"]
+    );
+    assert_eq!(
+        answer(&mut stage, "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH SELECT ERROR_NUMBER(), ERROR_MESSAGE() END CATCH"),
+        ["8134 Divide by zero error encountered."]
+    );
+    assert_eq!(
+        answer(&mut stage, "EXEC sp_executesql N'SELECT @a + @b AS c', N'@a int, @b int', @a = 4, @b = 5"),
+        ["9"]
+    );
+    assert_eq!(
+        answer(
+            &mut stage,
+            "WITH x AS (SELECT name, database_id FROM sys.databases) SELECT TOP (2) name FROM x ORDER BY database_id DESC"
+        ),
+        ["db2", "db1"]
+    );
+    assert_eq!(
+        answer(&mut stage, "SELECT v.a, COUNT(*) FROM (VALUES (1),(2),(1)) v(a) GROUP BY v.a HAVING COUNT(*) > 1"),
+        ["1 2"]
+    );
+    assert_eq!(
+        answer(
+            &mut stage,
+            "SELECT r.replica_server_name FROM sys.availability_replicas r WHERE NOT EXISTS (SELECT 1 FROM sys.availability_replicas o WHERE o.replica_server_name > r.replica_server_name)"
+        ),
+        ["S3"]
+    );
+    assert_eq!(
+        answer(
+            &mut stage,
+            "SELECT @@SERVERNAME, @@TRANCOUNT, SERVERPROPERTY('IsHadrEnabled'), IS_SRVROLEMEMBER('sysadmin'), sys.fn_hadr_is_primary_replica(N'db1'), DB_NAME()"
+        ),
+        ["S1 0 1 1 1 master"]
+    );
 }
 
 #[test]
 fn transactions_show_their_rows_to_themselves_first() {
     let mut stage = wsfc();
-    assert!(stage.ask("S1", "USE db1; CREATE TABLE t (id int PRIMARY KEY, at datetime DEFAULT GETUTCDATE(), n int IDENTITY)").succeeded());
+    assert!(
+        stage
+            .ask("S1", "USE db1; CREATE TABLE t (id int PRIMARY KEY, at datetime DEFAULT GETUTCDATE(), n int IDENTITY)")
+            .succeeded()
+    );
     let one = stage.log_in("S1");
     assert!(stage.run("S1", one, "USE db1; BEGIN TRAN; INSERT t (id) VALUES (1), (2)").succeeded());
     assert_eq!(stage.run("S1", one, "SELECT COUNT(*), MAX(n) FROM t").lines(), ["2 2"]);
@@ -80,7 +117,9 @@ fn transactions_show_their_rows_to_themselves_first() {
     assert!(stage.run("S1", one, "COMMIT").succeeded());
     assert_eq!(stage.ask("S1", "SELECT COUNT(*) FROM db1.dbo.t").lines(), ["2"]);
     assert_eq!(stage.ask("S1", "INSERT db1.dbo.t (id) VALUES (2)").errors(), [2627]);
-    assert!(stage.ask("S1", "UPDATE db1.dbo.t SET id = id + 10 WHERE id = 2; DELETE db1.dbo.t WHERE id = 1").succeeded());
+    assert!(
+        stage.ask("S1", "UPDATE db1.dbo.t SET id = id + 10 WHERE id = 2; DELETE db1.dbo.t WHERE id = 1").succeeded()
+    );
     assert_eq!(stage.ask("S1", "SELECT id FROM db1.dbo.t").lines(), ["12"]);
     assert_eq!(stage.ask("S1", "ROLLBACK").errors(), [3903]);
 }

@@ -86,9 +86,17 @@ fn recovery_ends_the_chain_and_the_metadata_can_be_deleted_once() {
     assert_eq!(stage.ask("L", "RESTORE DATABASE [mgc] WITH RECOVERY").errors(), [3153, 3013]);
     let log = format!("RESTORE LOG [mgc] FROM DISK = N'{}' WITH NORECOVERY", files[0]);
     assert_eq!(stage.ask("L", &log).errors(), [3117, 3013]);
-    assert_eq!(stage.ask("L", "EXEC sp_help_log_shipping_secondary_database @secondary_database = N'mgc'").rows().len(), 1);
+    assert_eq!(
+        stage.ask("L", "EXEC sp_help_log_shipping_secondary_database @secondary_database = N'mgc'").rows().len(),
+        1
+    );
     assert!(stage.ask("L", "EXEC sp_delete_log_shipping_secondary_database mgc").succeeded());
-    assert_eq!(stage.ask("L", "EXEC master.dbo.sp_delete_log_shipping_secondary_database @secondary_database = N'mgc'").errors(), [32014]);
+    assert_eq!(
+        stage
+            .ask("L", "EXEC master.dbo.sp_delete_log_shipping_secondary_database @secondary_database = N'mgc'")
+            .errors(),
+        [32014]
+    );
     assert_eq!(stage.ask("L", "SELECT * FROM msdb.dbo.log_shipping_secondary").rows().len(), 0);
     assert_eq!(stage.ask("L", "SELECT * FROM msdb.dbo.sysjobs").rows().len(), 0);
 }
@@ -109,7 +117,10 @@ fn a_standby_database_is_read_and_its_readers_stand_in_the_way() {
     assert_eq!(stage.ask("L", &format!("KILL {reader}")).errors(), [0; 0]);
     assert!(stage.run("L", reader, "SELECT 1").unfinished);
     assert!(stage.ask("L", &restore(&files[1])).succeeded());
-    assert_eq!(stage.ask("L", "SELECT is_in_standby, state, is_read_only FROM sys.databases WHERE name = N'MGC'").lines(), ["1 0 1"]);
+    assert_eq!(
+        stage.ask("L", "SELECT is_in_standby, state, is_read_only FROM sys.databases WHERE name = N'MGC'").lines(),
+        ["1 0 1"]
+    );
     assert_eq!(stage.ask("L", "ALTER DATABASE mgc SET READ_WRITE").errors(), [5063, 5069]);
 }
 

@@ -16,14 +16,23 @@ use std::path::{Path, PathBuf};
 /// Runs a job and notes its outcome where the Agent does. Returns sessions that it disconnects.
 pub fn run(world: &mut World, instance: &str, sessions: Option<&Sessions>, job: Guid) -> Vec<Spid> {
     let now = world.clock;
-    let Some(what) = world.servers.get(instance).and_then(|server| server.msdb.jobs.iter().find(|one| one.id == job)).map(|one| one.what.clone())
+    let Some(what) = world
+        .servers
+        .get(instance)
+        .and_then(|server| server.msdb.jobs.iter().find(|one| one.id == job))
+        .map(|one| one.what.clone())
     else {
         return Vec::new();
     };
     let mut cut = Vec::new();
     let (agent, kind, database, outcome) = match &what {
         JobKind::Backup(database) => {
-            let agent = world.servers[instance].msdb.shipped_from.iter().find(|one| one.database == *database).map(|one| one.id);
+            let agent = world.servers[instance]
+                .msdb
+                .shipped_from
+                .iter()
+                .find(|one| one.database == *database)
+                .map(|one| one.id);
             (agent.unwrap_or(job), 0, database.clone(), back_up(world, instance, database))
         }
         JobKind::Copy(id) => {
