@@ -100,6 +100,11 @@ fn the_page_of_avaya_pom_names_every_step_of_its_runbooks_and_no_other() {
     names_every_step("avaya-pom", &["switchover", "resume-data-movement", "stop", "start"]);
 }
 
+#[test]
+fn the_page_of_persistent_chat_names_every_step_of_its_runbooks_and_no_other() {
+    names_every_step("persistent-chat", &["failover", "failback"]);
+}
+
 /// The sources of functions: every `fn NAME` of the tree.
 fn functions(directory: &Path, found: &mut String) {
     for entry in fs::read_dir(directory).expect("a directory").flatten() {
