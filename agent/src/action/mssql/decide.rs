@@ -107,6 +107,22 @@ pub fn planned(state: &GroupState) -> Result<Way, Fault> {
         };
         return Ok(Way::NotReady(Fault::new("BTN-0633", message, remedy)));
     }
+    // Pacemaker's group has nobody else who demotes: the old primary must be seen to give the role up.
+    let unseen = witness(state, target).filter(|_| target.cluster == Cluster::External && state.primary().is_none());
+    if let Some((witness, name)) = unseen {
+        let message = format!(
+            "{} on {}: {name} serves as far as {} can tell and cannot be asked, so that nobody would see it give up the role ({})",
+            state.group,
+            target.name,
+            witness.name,
+            state.sentence()
+        );
+        return Ok(Way::NotReady(Fault::new(
+            "BTN-0633",
+            message,
+            "Name its instance in `replicas` and let this host reach it, or let the cluster move the role (pcs resource move).",
+        )));
+    }
     Ok(Way::Ready(Start {
         target: target.name.clone(),
         from: state.primary().map(|primary| primary.name.clone()),
@@ -144,20 +160,31 @@ pub fn forced(state: &GroupState) -> Result<Way, Fault> {
             "Choose another replica. A copy that is being initialised or reverted could never be opened as a primary.",
         ));
     }
-    if target.connected == Some(true) && target.role == Role::Secondary {
+    if let Some((witness, name)) = witness(state, target) {
         // The primary's process may have died within the session timeout, or it lives and only we cannot reach it.
-        let name = target.primary.as_deref().filter(|name| !same(name, &target.name)).unwrap_or("its primary");
-        return Ok(Way::NotReady(still_there(state, target, name, planned_works)));
+        let planned_works = planned_works && same(&witness.name, &target.name);
+        return Ok(Way::NotReady(still_there(state, witness, name, planned_works)));
     }
     Ok(Way::Ready(Start { target: target.name.clone(), from: None, cluster: target.cluster }))
 }
 
-fn still_there(state: &GroupState, target: &Replica, primary: &str, planned_works: bool) -> Fault {
+/// A secondary that is connected to its primary, and whom it means: that one serves, whether or not it answers here.
+fn witness<'a>(state: &'a GroupState, target: &Replica) -> Option<(&'a Replica, &'a str)> {
+    state.said().filter(|replica| replica.role == Role::Secondary && replica.connected == Some(true)).find_map(
+        |replica| match replica.primary.as_deref().filter(|name| !same(name, &replica.name)) {
+            Some(name) if same(name, &target.name) => None,
+            Some(name) => Some((replica, name)),
+            None => Some((replica, "its primary")),
+        },
+    )
+}
+
+fn still_there(state: &GroupState, witness: &Replica, primary: &str, planned_works: bool) -> Fault {
     if planned_works {
         let message = format!(
             "{}: {} is connected to {primary} and synchronized, so that a planned failover to it loses nothing: no need to force ({})",
             state.group,
-            target.name,
+            witness.name,
             state.sentence()
         );
         return Fault::new("BTN-0638", message, "Use the planned runbook (mssql.ag.failover).");
@@ -165,7 +192,7 @@ fn still_there(state: &GroupState, target: &Replica, primary: &str, planned_work
     let message = format!(
         "{}: {primary} still serves as primary as far as {} can tell ({}): forced now, both would take writes",
         state.group,
-        target.name,
+        witness.name,
         state.sentence()
     );
     Fault::new(

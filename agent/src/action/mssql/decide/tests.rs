@@ -177,6 +177,9 @@ fn a_planned_failover_is_sent_only_where_nothing_can_be_lost() {
     let table: Vec<(&str, World, &str)> = vec![
         ("all is well", World::new(), "ready S1>S2"),
         ("Pacemaker's", World::new().cluster(Cluster::External), "ready S1>S2"),
+        ("only we cannot reach the primary", World::new().silent("S1"), "ready ->S2"),
+        ("nor Pacemaker's, whom nobody demotes", World::new().cluster(Cluster::External).silent("S1"), "not BTN-0633"),
+        ("Pacemaker's is dead", World::new().cluster(Cluster::External).leaderless(), "ready ->S2"),
         ("cluster type none", World::new().cluster(Cluster::None), "refused BTN-0634"),
         ("cluster type none without its primary", World::new().cluster(Cluster::None).leaderless(), "refused BTN-0634"),
         ("the primary itself", World::new().about("S1"), "there"),
@@ -204,6 +207,7 @@ fn force_is_refused_wherever_it_is_not_needed_or_makes_two_primaries() {
     let broken = |movement: Movement| move |replica: &mut Replica| replica.copies[0].movement = Some(movement);
     let suspect = |replica: &mut Replica| replica.copies[0].state = Some("SUSPECT");
     let pending = |replica: &mut Replica| replica.copies[0].state = Some("RECOVERY_PENDING");
+    let follow = |replica: &mut Replica| replica.connected = Some(true);
     let unreachable = World::new().silent("S1");
     let table: Vec<(&str, World, &str)> = vec![
         ("a planned one works", World::new(), "refused BTN-0638"),
@@ -215,6 +219,8 @@ fn force_is_refused_wherever_it_is_not_needed_or_makes_two_primaries() {
         ("a dead primary", World::new().leaderless(), "ready ->S2"),
         ("a dead primary, asynchronous target", World::new().leaderless().about("S3"), "ready ->S3"),
         ("a dead primary, none", World::new().leaderless().cluster(Cluster::None), "ready ->S2"),
+        ("a primary that another one still follows", World::new().leaderless().with("S3", follow), "not BTN-0639"),
+        ("the same, lagging", World::new().leaderless().about("S3").with("S2", follow), "not BTN-0639"),
         ("initializing", World::new().leaderless().with("S2", broken(Movement::Initializing)), "refused BTN-0640"),
         ("reverting", World::new().leaderless().with("S2", broken(Movement::Reverting)), "refused BTN-0640"),
         ("suspect", World::new().leaderless().with("S2", suspect), "refused BTN-0640"),
