@@ -261,9 +261,16 @@ async fn a_frozen_server_is_left_behind() {
     let mut session = instance.session().await;
     let cancel = CancellationToken::new();
     session.limit(Limits { cancel: cancel.clone(), deadline: Instant::now() + PATIENCE });
-    cancel.cancel();
+    let asked = || instance.server.asked.lock().expect("not poisoned").iter().any(|text| text == "FROZEN");
+    let cancelling = async {
+        while !asked() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        cancel.cancel();
+    };
     let began = Instant::now();
-    let error = session.batch("FROZEN").await.expect_err("cancelled");
+    let (answer, ()) = tokio::join!(session.batch("FROZEN"), cancelling);
+    let error = answer.expect_err("cancelled");
     assert!(matches!(error, Error::Cancelled { .. }), "{error}");
     assert!(session.is_over() && began.elapsed() < PATIENCE / 2, "after {:?}", began.elapsed());
 }
