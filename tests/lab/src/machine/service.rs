@@ -28,6 +28,8 @@ pub enum Work {
     },
     /// An instance of a simulated SQL Server world; it runs when it listens.
     SqlServer { world: PathBuf, instance: String },
+    /// A component of Genesys Framework.
+    Genesys(crate::genesys::Component),
 }
 
 /// What a service cannot work without.
@@ -71,7 +73,7 @@ impl Service {
     pub fn parts(&self) -> &[String] {
         match &self.work {
             Work::Application { parts, .. } => parts,
-            Work::SqlServer { .. } => &[],
+            Work::SqlServer { .. } | Work::Genesys(_) => &[],
         }
     }
 }
