@@ -14,7 +14,10 @@ use baton_lab::{
     cluster::{Binaries, until},
     horizon,
     persistent_chat::{COMPLIANCE, DATABASE, GROUP, Installation, Site, shelf::in_order},
-    sqlserver::{SERVICE, Writer},
+    sqlserver::{
+        SERVICE, Writer,
+        control::{StatementFault as Mishap, What},
+    },
 };
 use serde_json::Value;
 
@@ -29,7 +32,22 @@ enum Victim {
     Leader,
     Agent,
     Instance,
+    /// The instance, by its own hand: before the effect of a statement that counts, and after it, before the answer.
+    Statement,
 }
+
+impl Victim {
+    fn is_instance(self) -> bool {
+        matches!(self, Self::Instance | Self::Statement)
+    }
+}
+
+/// Statements in the middle of which the instance dies, how often, and whether before or after their effect.
+const DEADLY: [(&str, u32, What); 3] = [
+    ("sp_delete_log_shipping_secondary_database", 1, What::DieAfter),
+    ("RESTORE LOG", 2, What::DieAfter),
+    ("WITH RECOVERY", 1, What::DieBefore),
+];
 
 /// An order, as a coordinator's log tells it at the moment of sending: the only way to kill somebody exactly then.
 struct Order {
@@ -144,6 +162,10 @@ async fn fail_over(victim: Option<Victim>) -> Ended {
     let [one, two] = DEAD.chat();
     chat.crash(&[DEAD.database(), one, two]).expect("the power cut");
 
+    for (statement, times, what) in DEADLY.into_iter().filter(|_| victim == Some(Victim::Statement)) {
+        let (instance, statement, times) = (Some(NEW.instance()), statement.to_owned(), Some(times));
+        chat.control().add_fault(Mishap { instance, statement, times, what }).expect("a fault");
+    }
     let mut orders = Orders::of(&chat);
     let started = chat.cluster.baton(&["failover", GROUP, "--yes", "--detach", "--reason", "Atlanta is dead"]);
     let started = started.expect("run baton");
@@ -164,7 +186,7 @@ async fn fail_over(victim: Option<Victim>) -> Ended {
             }
             if view["phase"] == "halted" {
                 halts.push(why(&view));
-                assert_eq!(victim, Some(Victim::Instance), "killed at {killed:?}: {halts:?}");
+                assert!(victim.is_some_and(Victim::is_instance), "killed at {killed:?}: {halts:?}");
                 chat.fleet.service(&NEW.database(), SERVICE, "start").await.expect("the instance starts again");
                 drop(chat.cluster.baton(&["retry", &run, "--reason", "SQL Server runs again"]));
             } else if view["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["state"] == "waiting"))
@@ -201,7 +223,7 @@ fn why(view: &Value) -> String {
 /// SIGKILL; who has an init system is started again. The instance stays dead until somebody notices.
 fn accident(chat: &mut Installation, victim: Option<Victim>, order: &Order) {
     match victim {
-        None => {}
+        None | Some(Victim::Statement) => {}
         Some(Victim::Leader) => {
             chat.cluster.kill_coordinator(order.coordinator);
             chat.cluster.start_coordinator(chat.fleet.registry(), order.coordinator).expect("start it again");
@@ -248,4 +270,11 @@ async fn the_failover_halts_where_the_instance_is_dead_and_goes_on_when_it_is_ba
     for halt in &halts {
         assert!(halt.contains(&NEW.instance()), "which instance: {halt}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_dies_in_the_middle_of_its_statements_applies_each_log_once() {
+    let halts = survives(Victim::Statement).await;
+    let deaths = DEADLY.iter().map(|(_, times, _)| *times as usize).sum::<usize>();
+    assert_eq!(halts.len(), deaths, "{halts:#?}");
 }
