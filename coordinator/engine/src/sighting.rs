@@ -2,6 +2,8 @@
 //!
 //! Apart because the verdict is arithmetic: it is reached when the entry is applied, on every node alike, and never by whoever asked.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// Coordinators in one entry, at most.
@@ -55,7 +57,13 @@ pub fn unreachable(
     if !connected.is_empty() {
         return Err(format!("it is not unreachable: {}. Seen: {}", connected.join("; "), told()));
     }
-    let looked = sightings.iter().filter(|sighting| saw_all(sighting, endpoints)).count();
+    // One that is named twice is one voice.
+    let looked: BTreeSet<&str> = sightings
+        .iter()
+        .filter(|sighting| saw_all(sighting, endpoints))
+        .map(|sighting| sighting.coordinator.as_str())
+        .collect();
+    let looked = looked.len();
     if looked < from as usize {
         let seen = if sightings.is_empty() { "nobody answered".to_owned() } else { told() };
         return Err(format!(
@@ -138,6 +146,7 @@ mod tests {
         // A broken resolver, an endpoint left out, no answer: nothing that proves anything.
         for sightings in [
             vec![dead("c1")],
+            vec![dead("c1"), dead("c1")],
             vec![dead("c1"), sighting("c2", &[("a:1", '-'), ("b:2", '?')])],
             vec![dead("c1"), sighting("c2", &[("a:1", '-')])],
         ] {

@@ -44,12 +44,18 @@ pub(super) fn transfer(
             ),
         };
     }
-    if let Some(Standing::Detached { by, because, .. }) = group.standings.get(&new) {
+    for (member, standing) in &group.standings {
+        let Standing::Detached { by, because, .. } = standing else { continue };
         if *by == run.id {
-            return Verdict::Failed { why: format!("this run has detached {new}: {because}") };
+            if *member == new {
+                return Verdict::Failed { why: format!("this run has detached {new}: {because}") };
+            }
+            continue;
         }
+        // Whoever the target is: the start let it pass for a step that says that it has rejoined.
         if !run.plan.overrides.contains_key("detached") {
-            let why = format!("{new} is detached since {by} and has not rejoined: the step that says so was left out");
+            let why =
+                format!("{member} is detached since {by} and has not rejoined: the step that says so was left out");
             return Verdict::Failed { why };
         }
     }

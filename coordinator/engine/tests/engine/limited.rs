@@ -6,11 +6,11 @@ use baton_engine::{
 };
 use baton_model::{
     outcome::Outcome::*,
-    plan::{Sentence, Work},
+    plan::{Sentence, StepWindow, Work},
 };
 use serde_json::json;
 
-use crate::world::{World, act, bare, code, group, name, transfer};
+use crate::world::{World, act, bare, code, definition, group, name, transfer};
 
 fn standing(world: &World, member: &str) -> Standing {
     let member: baton_model::ids::MemberName = name(member);
@@ -106,6 +106,20 @@ fn a_detached_target_may_rejoin_in_the_run_that_moves_the_role_and_not_without_t
     let mut perhaps = back();
     perhaps[0][0].condition = baton_model::plan::Condition::Deferred("found.ok".to_owned());
     assert_eq!(refused(perhaps), "BTN-0103");
+}
+
+#[test]
+fn the_role_does_not_move_past_another_member_whose_rejoining_was_left_out() {
+    let mut world = World::new();
+    let three = definition(&["db1", "db2", "db3"]);
+    world.tell(Command::DefineGroup { group: group(), definition: three });
+    world.start(vec![vec![detach("1", "db3", "paused", false)]]);
+    let mut back = bare("1", Work::Rejoin { member: name("db3") });
+    back.window = Some(StepWindow { name: "night".to_owned(), definition: String::new(), openings: Vec::new() });
+    let run = world.start(vec![vec![back], vec![transfer("2", false)]]);
+    assert_eq!(world.skip(&run, Some("1"), None), Answer::Done);
+    assert!(world.halted_because(&run).contains("db3 is detached since pom-1"), "{}", world.halted_because(&run));
+    assert_eq!(world.primary().0, "db1");
 }
 
 #[test]
