@@ -298,6 +298,11 @@ impl Bill {
                 _ => {}
             }
         }
+        for gone in &shown.databases {
+            if !self.databases.iter().any(|one| one.sample == gone.sample && one.name == gone.name) {
+                worse.push(format!("{}: nothing is known of it any more", gone.name));
+            }
+        }
         worse
     }
 }

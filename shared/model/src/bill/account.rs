@@ -185,6 +185,11 @@ impl Account<'_> {
         if let (Figure::Known { value: end, seen }, Some(hardened)) = (&old.log, target.log.value())
             && hardened >= end
         {
+            // A copy that does not follow and has more than the primary had may have it from another fork: no proof of anything.
+            if own.is_some_and(|row| row.suspended == Some(true)) && hardened > end {
+                let why = "its data movement is suspended on the target, whose log is longer than the primary's was";
+                return Loss::Unknown { why: why.to_owned() };
+            }
             return Loss::AtMost { commits: Span(0), since: since(*seen) };
         }
         let at = |side: &Side| side.last_commit.value().and_then(|text| reading::milliseconds(text));

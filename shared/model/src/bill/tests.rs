@@ -115,6 +115,16 @@ fn positions_are_compared_as_numbers_and_not_as_text() {
 }
 
 #[test]
+fn a_suspended_copy_with_more_log_than_the_primary_had_proves_nothing() {
+    let suspended = |log: u64| with(row("a", "SQL2", true, log, "07"), "is_suspended", json!(true));
+    let primary = || vec![row("a", "SQL1", true, 900, "09")];
+    let fork = bill(primary(), vec![suspended(950)]);
+    assert!(matches!(fork.databases[0].loss, Loss::Unknown { .. }), "{fork:?}");
+    let whole = bill(primary(), vec![suspended(900)]);
+    assert_eq!(whole.databases[0].loss, Loss::AtMost { commits: Span(0), since: Span(14_000) });
+}
+
+#[test]
 fn readiness_counts_only_where_it_can_still_hold() {
     let ready = |seen: u64, suspended: bool| {
         let primary = said("SQL1", "PRIMARY", vec![row("a", "SQL1", true, 900, "07")], ago(14));
@@ -258,6 +268,7 @@ fn only_what_is_really_worse_asks_again() {
         vec![row("a", "SQL2", true, 800, "05")],
     );
     assert_eq!(two.worse_than(&shown), ["b was not in it"]);
+    assert_eq!(shown.worse_than(&two), ["b: nothing is known of it any more"]);
     let silent =
         with(with(row("a", "SQL2", true, 0, "05"), "last_commit_time", Value::Null), "last_hardened_lsn", Value::Null);
     let silent = bill(primary(), vec![with(silent, "synchronization_state", json!("SUSPECT"))]);
