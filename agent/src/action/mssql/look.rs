@@ -84,6 +84,14 @@ impl Eyes {
         let mut seats: Vec<Seat> = Vec::new();
         for connection in std::iter::once(connection).chain(replicas) {
             let target = target(connection, context).await?;
+            if !target.database.eq_ignore_ascii_case("master") {
+                // DDL on groups is permitted there only (35208), and what the policy names is what is entered.
+                let message = format!(
+                    "the connection to {target} enters {}, and a group's statements go to master",
+                    target.database
+                );
+                return Err(Fault::new("BTN-0614", message, "database: master in the connection."));
+            }
             if !seats.iter().any(|seat| seat.target.host == target.host && seat.target.port == target.port) {
                 seats.push(Seat { name: connection.instance().to_owned(), target, session: None });
             }

@@ -40,13 +40,11 @@ pub fn set_hadr(database: &str, what: &str) -> String {
     format!("ALTER DATABASE {} SET HADR {what};", name(database))
 }
 
-/// Sends one batch on a new session in the instance's own database.
+/// Sends one batch on a new session, in master.
 pub async fn send(target: &Target, sql: &str, context: &Context) -> Result<(), Error> {
-    // DDL on groups is permitted in master only (35208), and a group's own database is closed in the middle.
-    let target = Target { database: "master".to_owned(), ..target.clone() };
     context.output().line(format!("{target}: {sql}"));
     let answer = async {
-        let mut session = Session::open(&target, &limits(context)).await?;
+        let mut session = Session::open(target, &limits(context)).await?;
         session.batch(sql).await
     };
     let answer = answer.await;
