@@ -14,7 +14,8 @@ async fn files() -> (World, Vec<String>) {
     world.sql(PRIMARY, &[&format!("CREATE DATABASE [{DATABASE}]")]).await;
     world.write(PRIMARY, "CREATE TABLE note (id int, text nvarchar(100))").await;
     world.insert(0).await;
-    let full = world.text("own/full.bak");
+    let (full, before) = (world.text("own/full.bak"), world.text("own/before.bak"));
+    world.sql(PRIMARY, &[&format!("BACKUP DATABASE [{DATABASE}] TO DISK = N'{before}'")]).await;
     world.sql(PRIMARY, &[&format!("BACKUP DATABASE [{DATABASE}] TO DISK = N'{full}'")]).await;
     let mut paths = vec![full];
     for number in 1..=3u32 {
@@ -41,6 +42,17 @@ async fn a_database_is_restored_in_order_and_left_as_wished() {
     assert_eq!(world.state(SECONDARY).await, "RESTORING");
     world.changes(&*restore(&world, &paths, json!({ "then": "recovery" }))).await;
     assert_eq!(world.ids(SECONDARY).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_copy_with_more_log_than_the_files_have_is_not_thrown_back() {
+    let (world, paths) = files().await;
+    world.changes(&*restore(&world, &paths, json!({}))).await;
+    let before = vec![world.text("own/before.bak")];
+    let fault = world.refused(&*restore(&world, &before, json!({})), "BTN-0687").await;
+    assert!(fault.message.contains("and the files only reach"), "{fault}");
+    assert_eq!(world.statements(SECONDARY, "RESTORE DATABASE").len(), 1);
+    world.changes(&*restore(&world, &before, json!({ "replace": true }))).await;
 }
 
 #[tokio::test]

@@ -99,6 +99,14 @@ impl Restoring {
         Ok(Look { full, logs, copy, now, same })
     }
 
+    /// The same chain, and where the server says that the database is now.
+    async fn after(&self, look: Look, instance: &mut Instance<'_>) -> Result<Look, Fault> {
+        let copy = copy_of(instance, &self.database).await?;
+        let now = standing(instance, &self.database).await?;
+        let same = look.full.set.is_some() && restored_from(instance, &self.database).await? == look.full.set;
+        Ok(Look { copy, now, same, ..look })
+    }
+
     fn no_full(&self, files: &[Seen]) -> Fault {
         let sets = files.iter().flat_map(|seen| match seen {
             Seen::Sets(sets) => sets.as_slice(),
@@ -156,8 +164,13 @@ impl Restoring {
             .now
             .as_ref()
             .is_some_and(|now| now.family.is_some() && look.full.family.is_some() && now.family != look.full.family);
-        if !self.replace && (!copy.takes_logs() || other) {
-            let message = format!("{label}: there is a database {database}, {}", copy.words());
+        // More log was applied to it than these files hold: what is only there would be lost.
+        let further = look.now.as_ref().map(|now| now.applied).filter(|applied| *applied > look.end());
+        if !self.replace && (!copy.takes_logs() || other || further.is_some()) {
+            let beyond = further
+                .map(|applied| format!(", to LSN {applied}, and the files only reach {}", look.end()))
+                .unwrap_or_default();
+            let message = format!("{label}: there is a database {database}, {}{beyond}", copy.words());
             return Err(Fault::new("BTN-0687", message, "Say replace: true if the backup is to take its place."));
         }
         let there = connected(instance, database).await?;
@@ -234,7 +247,8 @@ impl Perform for Restoring {
         if self.then == AfterRestore::Recovery {
             restoring::recover(&mut instance, &self.database, &mut ended).await?;
         }
-        let state = copy_of(&mut instance, &self.database).await?.map_or("absent".to_owned(), |copy| copy.words());
+        let look = self.after(look, &mut instance).await.map_err(Failure::Unclear)?;
+        let state = look.copy.as_ref().map_or("absent".to_owned(), |copy| copy.words());
         let summary = format!(
             "{} was restored from {} and {} log backups to LSN {}, and is {state}",
             self.database,
@@ -242,6 +256,11 @@ impl Perform for Restoring {
             look.logs.len(),
             look.end()
         );
+        if !self.in_place(&look) {
+            let applied = look.now.as_ref().map_or("unknown".to_owned(), |now| now.applied.to_string());
+            let message = format!("{}: {summary}; the last applied LSN is {applied}", instance.label());
+            return Err(Fault::new("BTN-0673", message, "See msdb.dbo.restorehistory, then retry.").into());
+        }
         Ok(Effect { summary, data: self.data(&look), changed: None })
     }
 

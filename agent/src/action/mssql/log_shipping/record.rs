@@ -103,7 +103,9 @@ pub fn keep(context: &Context, instance: &Instance<'_>, database: &str, record: 
         file.write_all(serde_json::to_string_pretty(record).expect("text and numbers").as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)?;
-        File::open(&parent)?.sync_all()
+        File::open(&parent)?.sync_all()?;
+        // The directory's own name too, which may be new.
+        parent.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
     })();
     written.map(|()| path.clone()).map_err(|error| unusable(&path, &error.to_string()))
 }
