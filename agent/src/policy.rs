@@ -219,11 +219,27 @@ fn is_normal(path: &Path) -> bool {
     path.is_absolute() && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }
 
-/// Every link followed; what does not exist yet is taken as written, below the deepest directory that does.
+/// What a mount answers whose server is gone: a lost site's share. Whoever wants to read there must find out, not be refused.
+fn is_away(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const AWAY: &[Errno] = &[
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NETUNREACH,
+        Errno::NOTCONN,
+        Errno::TIMEDOUT,
+        Errno::STALE,
+        Errno::IO,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| AWAY.contains(&errno))
+}
+
+/// Every link followed; what does not exist yet, or is on a share that is away, is taken as written, below the deepest
+/// directory that is there.
 fn real_path(path: &Path) -> io::Result<PathBuf> {
     match path.canonicalize() {
         Ok(real) => Ok(real),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || is_away(&error) => {
             // A link to nothing is refused: what it leads to can come into being later, unchecked.
             if path.symlink_metadata().is_ok() {
                 return Err(io::Error::other("it is a link to nothing"));
@@ -241,6 +257,17 @@ mod tests {
 
     fn policy(text: &str) -> Policy {
         Policy::parse(Path::new("/etc/baton/policy.toml"), text).expect("a policy")
+    }
+
+    #[test]
+    fn a_share_that_is_away_is_told_from_one_that_may_not_be_read() {
+        use rustix::io::Errno;
+        for errno in [Errno::HOSTDOWN, Errno::STALE, Errno::NOTCONN, Errno::IO] {
+            assert!(is_away(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::ACCESS, Errno::LOOP, Errno::NOTDIR, Errno::NAMETOOLONG] {
+            assert!(!is_away(&errno.into()), "{errno}");
+        }
     }
 
     #[test]
