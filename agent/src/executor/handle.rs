@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 pub const UP_CAPACITY: usize = 256;
 
 /// What a session brings. `from` is the coordinator's name, as its certificate says it.
-#[expect(clippy::large_enum_variant, reason = "at most a few hundred wait in a channel that is allocated once")]
 pub enum Request {
     /// A session has begun; answers go here.
     Attach {

@@ -21,7 +21,8 @@ pub(super) fn read(root: &Node, uses: &mut Uses, faults: &mut Faults<'_>) -> Opt
         faults.add(root.at, code::NO_KIND, "this is no group", "a group begins with group: NAME");
         return None;
     };
-    let plain: Vec<Entry> = entries.iter().filter(|entry| !matches!(entry.key.as_str(), "connections" | "samples")).cloned().collect();
+    let plain: Vec<Entry> =
+        entries.iter().filter(|entry| !matches!(entry.key.as_str(), "connections" | "samples")).cloned().collect();
     let plain = Node { at: root.at, content: Content::Map(plain) };
     let schema = schema::group_types();
     let mut decoded =

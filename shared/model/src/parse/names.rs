@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// The roots that are always there.
-pub(crate) const ROOTS: &[&str] = &["group", "old", "new", "host", "input", "vars", "facts", "item", "accepted_data_loss"];
+pub(crate) const ROOTS: &[&str] =
+    &["group", "old", "new", "host", "input", "vars", "facts", "item", "accepted_data_loss"];
 
 /// What one file refers to in another, and where.
 #[derive(Debug, Default)]

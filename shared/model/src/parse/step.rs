@@ -32,7 +32,8 @@ pub(super) struct Place {
 }
 
 /// Work that is no action on a host.
-const OTHER_WORK: &[&str] = &["role.transfer", "role.rejoined", "role.detached", "coordinators.unreachable", "confirm", "approval"];
+const OTHER_WORK: &[&str] =
+    &["role.transfer", "role.rejoined", "role.detached", "coordinators.unreachable", "confirm", "approval"];
 /// What the coordinators themselves do, for hosts or without.
 pub(super) const UNREACHABLE: &str = "coordinators.unreachable";
 /// Keys that are read here; the others of a step are [`StepFile`]'s.
