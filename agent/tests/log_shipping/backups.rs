@@ -88,6 +88,12 @@ async fn the_tail_leaves_the_database_restoring_and_its_users_gone() {
     assert_eq!(world.state(PRIMARY).await, "RESTORING");
     assert!(user.batch("SELECT 1").await.is_err());
     world.unchanged(&*action).await;
+    // Somebody opened it again. What the first tail holds is nowhere else: it is not written over.
+    world.sql(PRIMARY, &[&format!("RESTORE DATABASE [{DATABASE}] WITH RECOVERY")]).await;
+    world.insert(2).await;
+    let effect = world.act(&*action).await.expect("another one");
+    assert_eq!(effect.data["position"], 2, "{effect:?}");
+    world.unchanged(&*action).await;
 }
 
 #[tokio::test]

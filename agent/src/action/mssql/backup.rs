@@ -144,14 +144,23 @@ impl BackingUp {
         format!("BACKUP {what} {} TO DISK = {} WITH {}", name(&self.database), literal(&self.path), options.join(", "))
     }
 
-    async fn write(&self, instance: &mut Instance<'_>, anew: bool, ended: &mut Ended) -> Result<Box<Header>, Failure> {
+    /// `before` is an own backup that was there and does not do: what is new is another one.
+    async fn write(
+        &self,
+        instance: &mut Instance<'_>,
+        anew: bool,
+        before: Option<&Header>,
+        ended: &mut Ended,
+    ) -> Result<Box<Header>, Failure> {
         let sql = self.statement(mark(instance.context()).as_deref(), anew);
         let what = format!("{}: {}", self.database, kind_words(self.kind));
         loop {
             instance.context().progress(&what, Some(0));
             let said = instance.long(&sql, &what, Part::default()).await;
             match (there(self, instance).await, said) {
-                (Ok(There::Own(header)), _) => return Ok(header),
+                (Ok(There::Own(header)), _) if before.is_none_or(|before| identity(before) != identity(&header)) => {
+                    return Ok(header);
+                }
                 (_, Err(error)) if error.number() == Some(3101) && self.kind == BackupKind::Tail => {
                     if instance.context().is_cancelled() {
                         return Err(Failure::Failed(fault(&error)));
@@ -168,7 +177,7 @@ impl BackingUp {
                         There::Nothing => "the server cannot open the file".to_owned(),
                         There::Other(what) => format!("the last backup in the file is {what}"),
                         There::Unreadable(why) => why,
-                        There::Own(_) => unreachable!("returned above"),
+                        There::Own(_) => "the last backup in the file is the one that was there before".to_owned(),
                     };
                     let message = format!("{}: BACKUP ended without an error, and {found}", instance.label());
                     return Err(Fault::new("BTN-0681", message, "Look at the file with RESTORE HEADERONLY.").into());
@@ -238,14 +247,15 @@ impl Perform for BackingUp {
                 changed = false;
                 header
             }
-            There::Own(_) | There::Nothing => {
-                let anew = matches!(found, There::Own(_));
+            There::Nothing => {
                 write_note(context, &self.path, "begun", &begun)?;
-                self.write(&mut instance, anew, &mut ended).await?
+                self.write(&mut instance, false, None, &mut ended).await?
             }
+            // A tail whose database is open again: its log is nowhere else, so the new one comes behind it.
+            There::Own(before) => self.write(&mut instance, false, Some(&before), &mut ended).await?,
             // What this run began and did not end is no backup of anybody's.
             There::Unreadable(_) if has_note(context, &self.path, "begun", &begun) => {
-                self.write(&mut instance, true, &mut ended).await?
+                self.write(&mut instance, true, None, &mut ended).await?
             }
             There::Unreadable(what) | There::Other(what) => {
                 let message = format!("{}: {} exists, and it is not this run's: {what}", instance.label(), self.path);
