@@ -87,6 +87,19 @@ async fn a_restore_goes_on_after_a_crash_in_the_middle() {
 }
 
 #[tokio::test]
+async fn a_session_that_breaks_in_a_restore_proves_nothing() {
+    for statement in ["7.trn' WITH", "WITH RECOVERY"] {
+        let (world, paths) = files().await;
+        let action = restore(&world, &paths, json!({ "then": "recovery" }));
+        world.mishap(SECONDARY, statement, Some(1), What::DropBefore);
+        let ended = world.act(&*action).await;
+        assert!(matches!(ended, Err(Failure::Unclear(_))), "{statement}: {ended:?}");
+        world.changes(&*action).await;
+        assert_eq!(world.ids(SECONDARY).await, [0, 1, 2, 3], "{statement}");
+    }
+}
+
+#[tokio::test]
 async fn a_database_that_somebody_may_need_is_not_overwritten() {
     let (world, paths) = files().await;
     world.sql(SECONDARY, &["CREATE DATABASE [mgc]"]).await;

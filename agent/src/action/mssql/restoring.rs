@@ -61,7 +61,10 @@ pub async fn log(
                 );
                 return Err(Fault::new("BTN-0673", message, "See msdb.dbo.restorehistory, then retry.").into());
             }
-            Err(error) if instance.context().is_cancelled() => return Err(Failure::Unclear(fault(&error))),
+            // A session that broke may go on over there: what msdb says now need not be its last word.
+            Err(error) if instance.context().is_cancelled() || error.is_uncertain() => {
+                return Err(Failure::Unclear(fault(&error)));
+            }
             // An earlier restore of it was cut short: it is done again, from where it was.
             Err(error) if error.number() == Some(4319) && !restart => restart = true,
             Err(error) if error.number() == Some(3101) => {
@@ -156,6 +159,9 @@ pub async fn recover(instance: &mut Instance<'_>, database: &str, ended: &mut En
                         end_once(instance, database, ended).await?;
                     }
                     // 3153 says that it is online: the state will.
+                    Err(error) if error.is_uncertain() && now.state != "RECOVERING" => {
+                        return Err(Failure::Unclear(fault(&error)));
+                    }
                     Err(error) if now.state != "RECOVERING" && error.number() != Some(3153) => {
                         return Err(Failure::Failed(fault(&error)));
                     }

@@ -59,8 +59,8 @@ impl Perform for LogShippingRemove {
         if let Err(error) = instance.batch(&sql).await {
             match record::read(&mut instance, database).await {
                 Ok(None) => {}
-                Ok(Some(_)) => return Err(Failure::Failed(fault(&error))),
-                Err(_) => return Err(Failure::Unclear(fault(&error))),
+                Ok(Some(_)) if !error.is_uncertain() => return Err(Failure::Failed(fault(&error))),
+                Ok(Some(_)) | Err(_) => return Err(Failure::Unclear(fault(&error))),
             }
         }
         let summary = format!(
