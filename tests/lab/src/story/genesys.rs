@@ -225,6 +225,9 @@ fn stage(effects: &[(&str, &str, &str)]) -> Stage {
     effects.iter().map(|(machine, what, verb)| (machine.to_string(), what.to_string(), verb.to_string())).collect()
 }
 
+/// Which of a site's machines, and a service there.
+type Place = (fn(Site) -> String, &'static str);
+
 /// The vendor's order, a to f; the parts at both sites only for `shared`.
 pub fn startup(site: Site, shared: &[Site]) -> Vec<Stage> {
     let (conf, backup) = (site.conf(), site.backup());
@@ -234,7 +237,7 @@ pub fn startup(site: Site, shared: &[Site]) -> Vec<Stage> {
         stage(&[(&conf, SCS, "start")]),
         stage(&[(&conf, MESSAGE, "start")]),
     ];
-    let each = |what: &[(fn(Site) -> String, &str)]| -> Stage {
+    let each = |what: &[Place]| -> Stage {
         let of = |site: &Site| -> Vec<(String, String, String)> {
             what.iter().map(|(machine, name)| (machine(*site), (*name).to_owned(), "start".to_owned())).collect()
         };
@@ -253,9 +256,7 @@ fn order(teller: &mut Teller, what: &str, effects: &[(String, String, String)], 
     let done: Vec<_> = effects
         .iter()
         .filter(|(machine, what, verb)| {
-            !verb.ends_with("-again")
-                && !(what == SERVICE && verb == "start" && machine == "node2")
-                && stages.iter().flatten().any(|(m, w, _)| m == machine && w == what)
+            !verb.ends_with("-again") && stages.iter().flatten().any(|(m, w, _)| m == machine && w == what)
         })
         .collect();
     let mut at = 0;
