@@ -178,7 +178,7 @@ fn succeeded(chat: &Installation, teller: &mut Teller, show: Show, run: &str) ->
 }
 
 /// Follows a run until it is over or halted; confirms what a person is asked.
-fn follow(chat: &Installation, teller: &Teller, show: Show, run: &str) -> Result<Value> {
+pub fn follow(chat: &Installation, teller: &Teller, show: Show, run: &str) -> Result<Value> {
     let begun = Instant::now();
     let mut ended = BTreeSet::new();
     loop {
@@ -212,7 +212,7 @@ fn follow(chat: &Installation, teller: &Teller, show: Show, run: &str) -> Result
 }
 
 /// Why a run halted, in the words of its first step that failed.
-fn first_failure(view: &Value) -> String {
+pub fn first_failure(view: &Value) -> String {
     let steps = view["steps"].as_array().into_iter().flatten();
     let failed = |step: &&Value| step["state"] == "failed" || step["state"] == "unknown" || step["state"] == "refused";
     let step = steps.clone().find(failed).unwrap_or(&Value::Null);
