@@ -42,6 +42,22 @@ async fn an_order_is_performed_once_however_often_it_comes() {
 }
 
 #[tokio::test]
+async fn an_observation_that_takes_its_time_is_waited_for() {
+    let mut world = World::new();
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    // It differs at once the first time; the second time it takes longer than a quick look would.
+    let unless = format!("echo asked >> {0}; test $(wc -l < {0}) = 1 || sleep 11; exit 1", world.shown("asked"));
+    let params =
+        serde_json::json!({ "argv": ["/bin/sh", "-c", "true"], "unless": { "argv": ["/bin/sh", "-c", unless] } });
+    let order = exec("db1", "1", (1, 10), params, LONG);
+    peer.execute(&order).await;
+    let report = peer.finished(&order.task).await;
+    assert_eq!(report.outcome, Outcome::Failed, "its effect was not seen: {report:?}");
+    assert_eq!(report.fault.map(|fault| fault.code).as_deref(), Some("BTN-0460"));
+}
+
+#[tokio::test]
 async fn a_deposed_leader_is_refused_after_a_newer_reign_was_acknowledged() {
     let mut world = World::new();
     let (mut old, mut new) = (world.coordinator("c1").await, world.coordinator("c2").await);

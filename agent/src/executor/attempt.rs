@@ -252,27 +252,32 @@ impl Attempt {
             }
             None => self.stopped_fault(context),
         };
-        match bounded(OBSERVE_PATIENCE, perform.observe(context)).await {
-            Ok(Observation::InPlace { note }) => {
+        match seen_in_time(context, perform.observe(context)).await {
+            Some(Ok(Observation::InPlace { note })) => {
                 End::good(Outcome::Changed, format!("found in place ({note}), although: {}", fault.message))
             }
-            Ok(Observation::Differs { .. }) => End::bad(Outcome::Failed, fault),
-            Ok(Observation::CannotTell { .. }) | Err(_) => End::bad(Outcome::Unknown, fault),
+            Some(Ok(Observation::Differs { .. })) => End::bad(Outcome::Failed, fault),
+            Some(Ok(Observation::CannotTell { .. }) | Err(_)) | None => End::bad(Outcome::Unknown, fault),
         }
     }
 
     /// The second observation: an effect counts when it can be seen, or cannot be looked for.
     async fn confirm(&self, perform: &dyn Perform, context: &Context, effect: Effect) -> End {
         let outcome = if effect.changed == Some(false) { Outcome::Unchanged } else { Outcome::Changed };
-        match bounded(OBSERVE_PATIENCE, perform.observe(context)).await {
-            Ok(Observation::InPlace { .. } | Observation::CannotTell { .. }) => {
+        match seen_in_time(context, perform.observe(context)).await {
+            Some(Ok(Observation::InPlace { .. } | Observation::CannotTell { .. })) => {
                 End { data: effect.data, ..End::good(outcome, effect.summary) }
             }
-            Ok(Observation::Differs { change }) => {
+            Some(Ok(Observation::Differs { change })) => {
                 let message = format!("it was done ({}), and still differs: {change}", effect.summary);
                 End::bad(Outcome::Failed, Fault::new("BTN-0460", message, "See what undoes it on the host."))
             }
-            Err(fault) => End::bad(Outcome::Unknown, fault),
+            Some(Err(fault)) => End::bad(Outcome::Unknown, fault),
+            None => {
+                let mut fault = self.stopped_fault(context);
+                fault.message = format!("{}; what came of it was not seen: {}", fault.message, effect.summary);
+                End::bad(Outcome::Unknown, fault)
+            }
         }
     }
 
@@ -375,6 +380,21 @@ async fn ended_in_time(
     tokio::select! {
         biased;
         ended = acting => Some(ended),
+        () = patience => None,
+    }
+}
+
+/// An observation has as long as the task, and a little more: one that is slow is not one that cannot tell. None where it did
+/// not end.
+async fn seen_in_time<T>(context: &Context, observing: impl Future<Output = T>) -> Option<T> {
+    let observing = std::pin::pin!(observing);
+    let patience = async {
+        context.cancelled().await;
+        tokio::time::sleep(OBSERVE_PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        seen = observing => Some(seen),
         () = patience => None,
     }
 }
