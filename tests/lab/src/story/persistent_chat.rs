@@ -80,7 +80,8 @@ pub async fn tell(chat: &mut Installation, teller: &mut Teller, show: Show) -> R
     let aside = chat.fleet.directory().join("mislaid");
     fs::rename(&lost, &aside)?;
     let run = begin(chat, teller, &[["failover", GROUP].as_slice(), &reason].concat())?;
-    let view = follow(chat, teller, show, &run)?;
+    let mut ended = BTreeSet::new();
+    let view = follow_on(chat, teller, show, &run, &mut ended)?;
     let said = first_failure(&view);
     let named = said.contains("BTN-0668")
         && said.contains("LSN")
@@ -93,7 +94,7 @@ pub async fn tell(chat: &mut Installation, teller: &mut Teller, show: Show) -> R
     fs::rename(&aside, chat.received(new).join(lost.file_name().context("a file")?))?;
     teller.say(&format!("$ baton retry {run}"));
     chat.cluster.json(&["retry", &run, "--reason", "the file was found"])?;
-    succeeded(chat, teller, show, &run)?;
+    succeeded(chat, teller, show, &run, &mut ended)?;
     let logs = chat.restored(new, DATABASE)?.split_off(applied_before);
     teller.check(
         "the five were applied once each, in LSN order",
@@ -117,7 +118,8 @@ pub async fn tell(chat: &mut Installation, teller: &mut Teller, show: Show) -> R
     answers_all(chat, teller, new).await?;
 
     teller.chapter("Users chat in Dallas");
-    let writer = Writer::start_after(vec![chat.endpoint(new)], PAUSE, before.last);
+    // Slow enough to let the last log backup find a moment without it, and still at it when that is taken.
+    let writer = Writer::start_after(vec![chat.endpoint(new)], PAUSE * 5, before.last);
     writer.has_written(20, WITHIN).await?;
     teller.check("new writes go to Dallas", true, "20 more were acknowledged");
 
@@ -125,7 +127,7 @@ pub async fn tell(chat: &mut Installation, teller: &mut Teller, show: Show) -> R
     chat.boot(dead).await?;
     teller.say("Atlanta runs again, with everything that it ran before");
     let run = begin(chat, teller, &["run", GROUP, "failback", "--reason", "Atlanta is repaired"])?;
-    succeeded(chat, teller, show, &run)?;
+    succeeded(chat, teller, show, &run, &mut BTreeSet::new())?;
     let record = writer.stop().await;
     let home = chat.rows(dead)?;
     let lost = record.acknowledged.difference(&home).count();
@@ -163,13 +165,21 @@ fn refused(chat: &Installation, teller: &mut Teller, arguments: &[&str], code: &
     let output = chat.cluster.baton(arguments)?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let ok = output.status.code() == Some(5) && said.contains(code) && words.iter().all(|word| said.contains(word));
-    teller.check("active servers of the wrong site are refused, with the candidates", ok, said);
+    // The sentence, without the rule behind it.
+    let sentence = said.split(" (input").next().unwrap_or_default();
+    teller.check("active servers of the wrong site are refused, with the candidates", ok, sentence);
     Ok(())
 }
 
 /// Follows a run to its end, which must be a good one.
-fn succeeded(chat: &Installation, teller: &mut Teller, show: Show, run: &str) -> Result<()> {
-    let view = follow(chat, teller, show, run)?;
+fn succeeded(
+    chat: &Installation,
+    teller: &mut Teller,
+    show: Show,
+    run: &str,
+    ended: &mut BTreeSet<String>,
+) -> Result<()> {
+    let view = follow_on(chat, teller, show, run, ended)?;
     told(chat, teller, run)?;
     if view["phase"] != "succeeded" {
         bail!("{run} ended {}: {} {}", view["phase"], view["why"], first_failure(&view));
@@ -179,17 +189,24 @@ fn succeeded(chat: &Installation, teller: &mut Teller, show: Show, run: &str) ->
 
 /// Follows a run until it is over or halted; confirms what a person is asked.
 pub fn follow(chat: &Installation, teller: &Teller, show: Show, run: &str) -> Result<Value> {
+    follow_on(chat, teller, show, run, &mut BTreeSet::new())
+}
+
+/// `ended`: steps whose end was told already.
+fn follow_on(
+    chat: &Installation,
+    teller: &Teller,
+    show: Show,
+    run: &str,
+    ended: &mut BTreeSet<String>,
+) -> Result<Value> {
     let begun = Instant::now();
-    let mut ended = BTreeSet::new();
     loop {
         let view = chat.cluster.json(&["show", run])?;
         for step in view["steps"].as_array().into_iter().flatten().filter(|step| step["state"] == "done") {
-            let task = &step["tasks"][0];
-            let line = format!(
-                "  {} {}",
-                step["name"].as_str().unwrap_or_default(),
-                task["summary"].as_str().unwrap_or_default()
-            );
+            let (task, note) = (&step["tasks"][0]["summary"], &step["note"]);
+            let result = task.as_str().or(note.as_str()).unwrap_or_default();
+            let line = format!("  {}: {result}", step["name"].as_str().unwrap_or_default());
             if ended.insert(step["id"].to_string()) && show != Show::Quiet {
                 teller.say(&line);
             }
