@@ -134,7 +134,17 @@ fn a_whole_expression_keeps_its_type_and_text_around_it_makes_text() {
         rendered(json!("costs $5 and $${vars.port} ${'}'}"), over.clone()),
         json!("costs $5 and ${vars.port} }")
     );
-    assert!(render(&json!("x${vars.list}"), &scope(over), &BTreeSet::new()).is_err());
+    // As an expression has it: an `expect` on the host may hold it.
+    assert_eq!(rendered(json!("${vars.list}.all(x, x > 0)"), over.clone()), json!("[1,2].all(x, x > 0)"));
+    assert!(render(&json!("x${vars}"), &scope(over), &BTreeSet::new()).is_err());
+}
+
+#[test]
+fn text_in_a_list_inside_text_stays_one_literal() {
+    let evil = json!({ "vars": { "list": ["'] + [\"x\"", "a\"b\\", "\u{1}é"] } });
+    let text = rendered(json!("${vars.list}.map(x, x)"), evil.clone());
+    let read = Expression::parse(text.as_str().expect("text")).expect("parses").evaluate(&Scope::new());
+    assert_eq!(read.expect("a list"), evil["vars"]["list"]);
 }
 
 #[test]
