@@ -112,8 +112,8 @@ pub fn bind(action: &Action) -> Result<Box<dyn Perform>, Fault> {
         Action::ExecRun(params) => exec::bind(params),
         Action::ExecPowershell(params) => powershell::bind(params),
         // sql: action/sql.rs
-        Action::SqlExec(params) => Ok(Box::new(params.clone())),
-        Action::SqlQuery(params) => Ok(Box::new(params.clone())),
+        Action::SqlExec(params) => sql::bind::exec(params),
+        Action::SqlQuery(params) => sql::bind::query(params),
         // slony: action/slony.rs
         Action::SlonyState(params) => Ok(Box::new(params.clone())),
         Action::SlonyEvidence(params) => Ok(Box::new(params.clone())),

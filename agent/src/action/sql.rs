@@ -31,6 +31,57 @@ use server::Server;
 /// Between two looks of a query that waits.
 const POLL_EVERY: Duration = Duration::from_millis(500);
 
+/// The actions, unless a statement would force an availability group: only `mssql.ag.force_failover` does that, with an
+/// operator's acceptance of the loss.
+pub mod bind {
+    use baton_model::{
+        action::sql::{Exec, Query},
+        outcome::Fault,
+    };
+
+    use crate::action::Perform;
+
+    pub fn exec(params: &Exec) -> Result<Box<dyn Perform>, Fault> {
+        params.statements.iter().chain(&params.unless).try_for_each(|statement| never_forces(&statement.sql))?;
+        Ok(Box::new(params.clone()))
+    }
+
+    pub fn query(params: &Query) -> Result<Box<dyn Perform>, Fault> {
+        never_forces(&params.sql)?;
+        Ok(Box::new(params.clone()))
+    }
+
+    fn never_forces(sql: &str) -> Result<(), Fault> {
+        if !sql.to_ascii_uppercase().contains("FORCE_FAILOVER_ALLOW_DATA_LOSS") {
+            return Ok(());
+        }
+        let message = "a statement of the step holds FORCE_FAILOVER_ALLOW_DATA_LOSS";
+        Err(Fault::new("BTN-0615", message, "Use mssql.ag.force_failover in a forced runbook."))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use serde_json::json;
+
+        use super::*;
+
+        #[test]
+        fn no_statement_forces_a_group() {
+            let exec = |sql: &str| -> Exec {
+                let connection = json!({ "host": "a", "database": "master", "user": "u", "kind": "sqlserver" });
+                serde_json::from_value(json!({ "connection": connection, "statements": [{ "sql": sql }] })).unwrap()
+            };
+            let forced = bind_code(exec("alter availability group [a] Force_Failover_Allow_Data_Loss"));
+            assert_eq!(forced.as_deref(), Some("BTN-0615"));
+            assert_eq!(bind_code(exec("alter availability group [a] failover")), None);
+        }
+
+        fn bind_code(params: Exec) -> Option<String> {
+            super::exec(&params).err().map(|fault| fault.code)
+        }
+    }
+}
+
 /// The end of a task's work on servers: its deadline, or somebody's word.
 pub(super) fn limits(context: &Context) -> Limits {
     Limits { cancel: context.cancel_token().clone(), deadline: context.deadline() }
