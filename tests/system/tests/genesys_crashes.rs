@@ -21,6 +21,9 @@ use baton_lab::{
 /// How long a run may take with all its accidents, on a loaded machine.
 const WITHIN: Duration = Duration::from_secs(300);
 
+/// How long a killed server stays away from a run that waits for it.
+const AWAY: Duration = Duration::from_secs(2);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
     Leader,
@@ -79,6 +82,8 @@ async fn see_through(lab: &mut Installation, words: &[&str], victim: Victim) -> 
     let ids = runs.as_array().into_iter().flatten().filter_map(|run| run["id"].as_str());
     let run = ids.max_by_key(|id| number(id)).expect("a run").to_owned();
     let (mut ordered, mut killed, mut halts) = (BTreeSet::new(), BTreeSet::new(), 0);
+    // A server that was killed stays away until the run has halted for it, or has waited for it long enough.
+    let mut gone: Option<(String, Instant)> = None;
     let (begun, mut looked) = (Instant::now(), Instant::now());
     loop {
         assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}; killed at {killed:?}");
@@ -88,10 +93,12 @@ async fn see_through(lab: &mut Installation, words: &[&str], victim: Victim) -> 
             // Nobody may lead at the moment: then it is asked again.
             if let Ok(view) = lab.cluster.json(&["show", &run]) {
                 if view["over"] == true {
+                    comes_back(lab, gone.take()).await;
                     assert_eq!(view["phase"], "succeeded", "killed at {killed:?}: {view}");
                     return (killed, halts);
                 }
                 if view["phase"] == "halted" {
+                    comes_back(lab, gone.take()).await;
                     let why = view["why"].as_str().unwrap_or_default().to_owned();
                     // Only a server that was killed may hold a run up, and it is named.
                     assert_eq!(victim, Victim::Instance, "killed at {killed:?}: {why}");
@@ -103,8 +110,18 @@ async fn see_through(lab: &mut Installation, words: &[&str], victim: Victim) -> 
                 }
             }
         }
+        if gone.as_ref().is_some_and(|(_, since)| since.elapsed() > AWAY) {
+            comes_back(lab, gone.take()).await;
+        }
         for (coordinator, step, host) in news {
-            if ordered.insert(step.clone()) && accident(lab, victim, coordinator, &host).await {
+            if !ordered.insert(step.clone()) {
+                continue;
+            }
+            comes_back(lab, gone.take()).await;
+            if accident(lab, victim, coordinator, &host) {
+                if victim == Victim::Instance {
+                    gone = Some((host, Instant::now()));
+                }
                 killed.insert(step);
             }
         }
@@ -112,8 +129,15 @@ async fn see_through(lab: &mut Installation, words: &[&str], victim: Victim) -> 
     }
 }
 
-/// SIGKILL, and started again, as an init system would. `false`: the step has no such victim.
-async fn accident(lab: &mut Installation, victim: Victim, leader: usize, host: &str) -> bool {
+/// Starts a killed server again, as an administrator would.
+async fn comes_back(lab: &Installation, gone: Option<(String, Instant)>) {
+    if let Some((host, _)) = gone {
+        lab.world.fleet.service(&host, SERVICE, "start").await.expect("start the instance again");
+    }
+}
+
+/// SIGKILL; coordinators and agents are started again at once, as an init system would. `false`: the step has no such victim.
+fn accident(lab: &mut Installation, victim: Victim, leader: usize, host: &str) -> bool {
     let registry = lab.world.fleet.registry();
     match victim {
         Victim::Leader => {
@@ -124,12 +148,7 @@ async fn accident(lab: &mut Installation, victim: Victim, leader: usize, host: &
             lab.cluster.kill_agent(host);
             lab.cluster.start_agent(registry, host).expect("start the agent again");
         }
-        Victim::Instance => {
-            if !lab.world.fleet.kill(host, SERVICE).expect("kill the instance") {
-                return false;
-            }
-            lab.world.fleet.service(host, SERVICE, "start").await.expect("start the instance again");
-        }
+        Victim::Instance => return lab.world.fleet.kill(host, SERVICE).expect("kill the instance"),
     }
     true
 }
