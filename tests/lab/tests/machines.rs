@@ -38,7 +38,8 @@ async fn a_service_counts_its_own_starts_and_its_parts_are_asked_like_services()
 
     // Two at once are one.
     let (one, two) = tokio::join!(fleet.service("pom1", "POM", "start"), fleet.service("pom1", "POM", "start"));
-    (one.expect("started"), two.expect("running"));
+    one.expect("started");
+    two.expect("running");
     assert_eq!(fleet.healthy("pom1", 8080, WITHIN).await.expect("healthy"), "POM works");
     fleet.service("pom1", "manager", "status").await.expect("a part is up");
     let refused = fleet.service("pom1", "manager", "start").await.expect_err("a part is not started alone");

@@ -89,8 +89,13 @@ async fn a_switchover_never_sends_force_whatever_goes_wrong_at_the_failover() {
             &mut orders,
             &run,
             async |pom, order| {
-                if what.is_none() && order.step == "3" {
-                    pom.instances.control().cut_link(instance(old), instance(new)).expect("cut");
+                // Through the failover; the step after it waits for the previous primary's word.
+                match order.step.as_str() {
+                    "3" if what.is_none() => {
+                        pom.instances.control().cut_link(instance(old), instance(new)).expect("cut");
+                    }
+                    "4" => pom.instances.control().heal().expect("healed"),
+                    _ => {}
                 }
             },
             async |pom, why| {
