@@ -296,3 +296,31 @@ async fn has_written(writers: &Writers, more: usize) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_wrong_where_two_are_swapped_one_comes_twice_or_one_is_missing() {
+        let stages = startup(Site::Two, &[Site::One, Site::Two]);
+        let right: Vec<_> = stages.iter().flatten().cloned().collect();
+        let judged = |effects: &[(String, String, String)]| {
+            let mut teller = Teller::new("test");
+            order(&mut teller, "in order", effects, &stages);
+            teller.finish()
+        };
+        assert!(judged(&right));
+        let mut asked_again = right.clone();
+        asked_again.insert(1, ("conf2".to_owned(), CONFIG.to_owned(), "start-again".to_owned()));
+        assert!(judged(&asked_again), "what did nothing is no effect");
+        let changed = |change: fn(&mut Vec<(String, String, String)>)| {
+            let mut effects = right.clone();
+            change(&mut effects);
+            judged(&effects)
+        };
+        assert!(!changed(|effects| effects.swap(2, 3)));
+        assert!(!changed(|effects| effects.push(effects[0].clone())));
+        assert!(!changed(|effects| drop(effects.pop())));
+    }
+}
