@@ -84,7 +84,9 @@ impl Teller {
 impl Record {
     /// The table at the end.
     pub fn table(&self) -> String {
-        let longest = |of: fn(&Told) -> &str, least: usize| self.runs.iter().map(|run| of(run).len()).max().unwrap_or(0).max(least);
+        let longest = |of: fn(&Told) -> &str, least: usize| {
+            self.runs.iter().map(|run| of(run).len()).max().unwrap_or(0).max(least)
+        };
         let (wide, wider) = (longest(|run| &run.run, 23), longest(|run| &run.runbook, 12));
         let mut text = format!("\n{:<wide$} {:<wider$} steps    took  ended\n", "run", "runbook");
         for run in &self.runs {

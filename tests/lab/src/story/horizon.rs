@@ -9,7 +9,10 @@ use crate::{
     horizon::{Database, Organization, Side, power::Boot, verification},
     installation::{Installation, place},
     ledger::{self, Writer},
-    story::{Teller, command::{self, find_group}},
+    story::{
+        Teller,
+        command::{self, find_group},
+    },
 };
 
 pub use command::Show;
