@@ -442,7 +442,6 @@ pub(super) fn changes_nothing(name: &str) -> bool {
 
 /// `service.stop POM`.
 fn default_name(work: &WorkDefinition) -> String {
-    let first_line = |text: &str| text.lines().next().unwrap_or("").chars().take(80).collect::<String>();
     match work {
         WorkDefinition::Action(action) => {
             let telling = ["name", "path", "program", "to", "url", "host", "sql"];
@@ -461,5 +460,29 @@ fn default_name(work: &WorkDefinition) -> String {
         WorkDefinition::Detached { member, .. } => format!("role.detached {member}"),
         WorkDefinition::Unreachable { .. } => UNREACHABLE.to_owned(),
         WorkDefinition::Confirm(text) | WorkDefinition::Approval(text) => first_line(text),
+    }
+}
+
+/// The beginning of a text, never cut inside a template.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or("");
+    let short: String = line.chars().take(80).collect();
+    let whole = match short.rfind("${") {
+        Some(open) if short.len() < line.len() && !short[open..].contains('}') => &short[..open],
+        _ => short.as_str(),
+    };
+    whole.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_line;
+
+    #[test]
+    fn a_name_made_from_a_text_is_not_cut_inside_a_template() {
+        let text = format!("{} ${{old.name}} is away", "w".repeat(75));
+        assert_eq!(first_line(&text), "w".repeat(75));
+        assert_eq!(first_line("Is ${old.name} away?\nReally?"), "Is ${old.name} away?");
+        assert_eq!(first_line(&"é".repeat(200)).chars().count(), 80);
     }
 }
