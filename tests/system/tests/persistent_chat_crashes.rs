@@ -172,27 +172,27 @@ async fn fail_over(victim: Option<Victim>) -> Ended {
     assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     let run = format!("{GROUP}-1");
     let (mut killed, mut ordered, mut halts) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    let (begun, mut looked) = (Instant::now(), Instant::now());
+    let begun = Instant::now();
+    let mut looking = look(&chat, &run);
     loop {
         assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}; killed at {killed:?}; halts {halts:?}");
         let news = orders.news();
-        if news.is_empty() && looked.elapsed() > Duration::from_millis(200) {
-            looked = Instant::now();
-            // Nobody may lead at the moment: then ask again.
-            let Ok(view) = chat.cluster.json(&["show", &run]) else { continue };
-            if view["over"] == true {
-                assert_eq!(view["phase"], "succeeded", "killed at {killed:?}: {}", view["why"]);
+        if news.is_empty() && looking.is_finished() {
+            // Nobody may lead at the moment: then it is asked again.
+            let seen = (&mut looking).await.expect("looking does not panic").unwrap_or(Value::Null);
+            let waiting = |step: &Value| step["state"] == "waiting";
+            if seen["over"] == true {
+                assert_eq!(seen["phase"], "succeeded", "killed at {killed:?}: {}", seen["why"]);
                 break;
-            }
-            if view["phase"] == "halted" {
-                halts.push(why(&view));
+            } else if seen["phase"] == "halted" {
+                halts.push(why(&seen));
                 assert!(victim.is_some_and(Victim::is_instance), "killed at {killed:?}: {halts:?}");
                 chat.fleet.service(&NEW.database(), SERVICE, "start").await.expect("the instance starts again");
                 drop(chat.cluster.baton(&["retry", &run, "--reason", "SQL Server runs again"]));
-            } else if view["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["state"] == "waiting"))
-            {
+            } else if seen["steps"].as_array().is_some_and(|steps| steps.iter().any(waiting)) {
                 drop(chat.cluster.baton(&["confirm", &run, "--reason", "seen"]));
             }
+            looking = look(&chat, &run);
         }
         for order in news {
             if ordered.insert(order.step.clone()) {
@@ -200,7 +200,7 @@ async fn fail_over(victim: Option<Victim>) -> Ended {
                 killed.insert(order.step);
             }
         }
-        std::thread::sleep(Duration::from_millis(1));
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     if !chat.fleet.runs(&NEW.database(), SERVICE) {
         chat.fleet.service(&NEW.database(), SERVICE, "start").await.expect("the instance starts again");
@@ -210,6 +210,15 @@ async fn fail_over(victim: Option<Victim>) -> Ended {
     }
     let effects = effects(&chat, applied_before, &covered);
     Ended { effects, killed, ordered, halts }
+}
+
+/// Asks for the run beside everything else: while nobody leads the answer takes its time, and orders must not wait for it.
+fn look(chat: &Installation, run: &str) -> tokio::task::JoinHandle<Option<Value>> {
+    let mut command = chat.cluster.command(&["show", run, "-o", "json"]);
+    tokio::task::spawn_blocking(move || {
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        serde_json::from_slice(&output.stdout).ok()
+    })
 }
 
 /// Every fault of a halted run.
