@@ -188,7 +188,8 @@ impl Session<'_> {
                     let Some(up) = up.upgrade() else { return Ended::Slow };
                     sequence += 1;
                     unanswered += 1;
-                    let beat = pb::Heartbeat { sequence, sent_monotonic_ms: self.options.clock.monotonic_ms() };
+                    let sent_monotonic_ms = self.options.clock.monotonic_ms();
+                    let beat = pb::Heartbeat { sequence, sent_monotonic_ms, tenures: Default::default() };
                     // Full: the coordinator does not read, and the count will tell.
                     let _ = up.try_send(pb::FromAgent { message: Some(Up::Heartbeat(beat)) });
                 }
@@ -214,7 +215,7 @@ impl Session<'_> {
     async fn receive(&mut self, message: Down, up: &mpsc::WeakSender<pb::FromAgent>) -> Result<(), Ended> {
         let from = self.coordinator.clone();
         let request = match message {
-            Down::Welcome(_) | Down::HeartbeatReply(_) => return Ok(()),
+            Down::Welcome(_) | Down::HeartbeatReply(_) | Down::Assign(_) | Down::DeedsKept(_) => return Ok(()),
             Down::Reign(message) => Request::Reign { from, accession: wire::parse_reign(message)? },
             Down::Raise(message) => Request::Raise { from, raised: wire::parse_raise(message)? },
             Down::Execute(message) => Request::Execute { from, order: wire::parse_execute(message)? },

@@ -144,8 +144,11 @@ impl Peer {
                 let message = self.up.message().await.expect("the session goes on").expect("the session goes on");
                 let message = message.message.expect("a known message");
                 if let Up::Heartbeat(beat) = &message {
-                    let reply =
-                        pb::HeartbeatReply { sequence: beat.sequence, sent_monotonic_ms: beat.sent_monotonic_ms };
+                    let reply = pb::HeartbeatReply {
+                        sequence: beat.sequence,
+                        sent_monotonic_ms: beat.sent_monotonic_ms,
+                        ..Default::default()
+                    };
                     self.down
                         .send(Ok(pb::ToAgent { message: Some(Down::HeartbeatReply(reply)) }))
                         .await

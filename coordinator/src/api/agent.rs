@@ -119,7 +119,11 @@ async fn hear(
     match message {
         Message::Hello(_) => return Err(Status::invalid_argument("a session has one Hello")),
         Message::Heartbeat(beat) => {
-            let reply = v1::HeartbeatReply { sequence: beat.sequence, sent_monotonic_ms: beat.sent_monotonic_ms };
+            let reply = v1::HeartbeatReply {
+                sequence: beat.sequence,
+                sent_monotonic_ms: beat.sent_monotonic_ms,
+                ..Default::default()
+            };
             context.sessions.send(host, session, to_agent::Message::HeartbeatReply(reply));
         }
         Message::Accepted(accepted) => {
@@ -164,6 +168,8 @@ async fn hear(
             let (request, answer) = wire::parse_sampled(sampled).map_err(malformed)?;
             context.sessions.sampled(host, request, answer);
         }
+        // The lease, health and deeds of agents are taken in elsewhere; until then they are not asked for.
+        Message::Assigned(_) | Message::Probed(_) | Message::Deeds(_) => {}
         Message::FilePart(part) => {
             let answer = match wire::parse_file_fault(&part).map_err(malformed)? {
                 None => Ok((part.content, part.last)),

@@ -6,7 +6,7 @@ use crate::{
     diagnostic::{Diagnostic, code, settle},
     group::Group,
     parse::{self, Faults, names::Uses},
-    runbook::{Runbook, Selector, StepDefinition},
+    runbook::{Runbook, Selector, StepDefinition, WorkDefinition},
     yaml::{self, Position},
 };
 
@@ -118,6 +118,16 @@ fn check_kind(
     if !runbook.transfers() {
         let message = format!("automatic runs {name:?}, which does not move the role");
         faults.add(at, code::CONTRADICTION, message, "name a runbook with a role.transfer step");
+    }
+    let person = runbook.all_steps().find(|step| match step.work {
+        WorkDefinition::Confirm(_) | WorkDefinition::Approval(_) => step.when.is_none(),
+        _ => false,
+    });
+    if let Some(step) = person {
+        let message =
+            format!("automatic runs {name:?}, which waits for a person in line {} ({:?})", step.line, step.name);
+        let remedy = "name a runbook without confirm and approval, or give that step a when";
+        faults.add(at, code::CONTRADICTION, message, remedy);
     }
     diagnostics.append(&mut faults.list);
 }

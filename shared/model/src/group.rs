@@ -11,18 +11,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    ids::{ComponentName, GroupName, HostName, HostRole, MemberName, RunbookName, SampleName, SiteName},
-    time::Span,
-};
+use crate::ids::{ComponentName, GroupName, HostName, HostRole, MemberName, RunbookName, SampleName, SiteName};
 
 mod automatic;
 mod component;
+mod lease;
 mod sample;
 mod window;
 
 pub use automatic::{Automatic, AutomaticFile, Condition, Mode, Policy};
-pub use component::{Component, ComponentProbe, ServiceProbe};
+pub use component::{COMPONENTS_MAX, Component, ComponentProbe, ServiceProbe};
+pub use lease::{FIRST_WORD, LASTS_MAX, LASTS_MIN, Lease};
 pub use sample::{SAMPLE_BYTES_MAX, SAMPLED_MAX, Sample};
 pub use window::{Day, TimeOfDay, TimeZoneName, Window};
 
@@ -68,9 +67,9 @@ pub struct Group {
     /// Failover without a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automatic: Option<Automatic>,
-    /// The primary stops itself when it has not been confirmed for this long.
+    /// The primary stops its exclusive components when it has not been confirmed for this long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease: Option<Span>,
+    pub lease: Option<Lease>,
 }
 
 /// One alternative that can hold the group's primary role.

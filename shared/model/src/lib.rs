@@ -4,6 +4,7 @@
 //! these types can be tested by calling a function. Read in this order:
 
 pub mod action;
+pub mod assignment;
 pub mod author;
 pub mod bill;
 pub mod check;

@@ -10,6 +10,7 @@ use crate::{
     yaml::{self, Position},
 };
 
+mod component;
 mod group;
 pub(crate) mod names;
 pub(crate) mod rules;

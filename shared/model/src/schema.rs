@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     action::{self, sql::Connection},
-    group::{Group, Sample},
+    group::{Component, ComponentProbe, Group, Sample},
     runbook::{DetachedFile, RejoinedFile, RuleFile, RunbookFile, StepFile, TransferFile, Unreached},
 };
 
@@ -24,6 +24,8 @@ types! {
     group_types = Group;
     connection_types = Connection;
     sample_types = Sample;
+    component_types = Component;
+    probe_types = ComponentProbe;
     runbook_types = RunbookFile;
     step_types = StepFile;
     rule_types = RuleFile;
@@ -57,6 +59,25 @@ pub fn group_schema() -> Value {
         *action = json!({
             "description": "One action that changes nothing, with its parameters.",
             "type": "object", "properties": observing, "additionalProperties": false, "minProperties": 1, "maxProperties": 1
+        });
+    }
+    let probe = published(probe_types(), &mut definitions, "probe");
+    // The query itself may not be a template, but the published form of a definition may.
+    let query = definitions.get_mut("probe.Query");
+    if let Some(connection) = query.and_then(|query| query.pointer_mut("/anyOf/0/properties/connection")) {
+        *connection = by_name(connection);
+    }
+    if let Some(component) = schema.pointer_mut("/$defs/Component/properties") {
+        component["probe"] = probe;
+        let stops = ["service.stop", "process.stop", "exec.run"];
+        let stops: Map<String, Value> = action::catalogue()
+            .iter()
+            .filter(|entry| stops.contains(&entry.name))
+            .map(|entry| (entry.name.to_owned(), published_action(entry, &mut definitions)))
+            .collect();
+        component["stop"] = json!({
+            "description": "What stops it, where that is not the probe's own service or process.",
+            "type": "object", "properties": stops, "additionalProperties": false, "minProperties": 1, "maxProperties": 1
         });
     }
     let connection = published(connection_types(), &mut definitions, "connection");
@@ -138,18 +159,19 @@ pub fn runbook_schema() -> Value {
 fn published_action(entry: &action::Entry, definitions: &mut Map<String, Value>) -> Value {
     let mut own = published(entry.schema.as_value(), definitions, entry.name);
     own["description"] = json!(entry.changes);
-    let by_name = |definition: &Value| {
-        json!({
-            "description": "the name of a connection of the group, or a connection",
-            "anyOf": [{ "type": "string" }, definition]
-        })
-    };
     for place in ["/properties/connection", "/properties/replicas/items", "/properties/replicas/anyOf/0/items"] {
         if let Some(connection) = own.pointer_mut(place) {
             *connection = by_name(connection);
         }
     }
     own
+}
+
+fn by_name(definition: &Value) -> Value {
+    json!({
+        "description": "the name of a connection of the group, or a connection",
+        "anyOf": [{ "type": "string" }, definition]
+    })
 }
 
 fn nullable(schema: Value) -> Value {

@@ -6,8 +6,8 @@ use baton_model::{
     check,
     digest::Digest,
     expression::Expression,
-    group::{Automatic, ComponentProbe, Day, Group, Mode},
-    ids::{HostRole, MemberName},
+    group::{Automatic, Day, Group, Mode},
+    ids::{ComponentName, HostRole, MemberName},
     parse,
     plan::{Kind, OnFailure, Unreachable},
     runbook::{Block, Runbook, Selector, StepDefinition, WorkDefinition},
@@ -57,13 +57,21 @@ fn the_group_is_as_written() {
     assert_eq!(group.hosts["pomdb1"].vars["weight"], json!(1.5));
     assert_eq!(group.connections["admin"]["password"], json!("${secret('db-password')}"), "kept for the planner");
     assert_eq!(group.windows["maintenance"].days, [Day::Sat, Day::Sun]);
-    assert_eq!(group.lease, Some(Span::from_secs(15)));
-    assert!(matches!(&group.components["daemon"].probe, ComponentProbe::Service(probe) if probe.name == "POM"));
+    assert_eq!(group.lease.map(|lease| lease.lasts), Some(Span::from_secs(15)));
+    assert_eq!(group.components["daemon"].probe, json!({ "service": { "name": "POM" } }));
+    let stop = group.components["daemon"].stop_action().expect("the opposite of its probe");
+    assert_eq!(stop, ("service.stop".to_owned(), json!({ "name": "POM" })));
+    assert_eq!(group.components["port"].stop_action(), None);
+    assert_eq!(group.components["page"].checks, 3);
     let Some(Automatic::Policy(policy)) = &group.automatic else { panic!("a policy") };
     assert_eq!((policy.mode, policy.holds_for), (Mode::Observe, Span::from_secs(45)));
-    assert!(policy.condition.holds(|component| component.as_str() == "daemon"));
-    assert!(!policy.condition.holds(|component| component.as_str() == "port"), "one of all is not all");
-    assert!(policy.condition.holds(|component| component.as_str() != "daemon"));
+    let named = |wanted: &'static str| move |component: &ComponentName| component.as_str() == wanted;
+    let never = |_: &ComponentName| false;
+    assert!(policy.condition.holds(named("daemon"), never));
+    assert!(!policy.condition.holds(never, named("port")), "one of all is not all");
+    assert!(policy.condition.holds(never, |component| component.as_str() != "daemon"));
+    assert!(!policy.condition.holds(named("port"), never), "somewhere is not everywhere");
+    assert_eq!((policy.grace, policy.cooldown), (Span::from_secs(30), Span::from_secs(1200)));
 }
 
 #[test]

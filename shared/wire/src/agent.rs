@@ -25,7 +25,7 @@ pub struct Malformed {
     pub reason: String,
 }
 
-fn malformed(message: &'static str, field: &'static str, reason: impl ToString) -> Malformed {
+pub(crate) fn malformed(message: &'static str, field: &'static str, reason: impl ToString) -> Malformed {
     Malformed { message, field, reason: reason.to_string() }
 }
 
@@ -33,11 +33,15 @@ fn present<T>(message: &'static str, field: &'static str, value: Option<T>) -> R
     value.ok_or_else(|| malformed(message, field, "it is missing"))
 }
 
-fn json<T: DeserializeOwned>(message: &'static str, field: &'static str, bytes: &[u8]) -> Result<T, Malformed> {
+pub(crate) fn json<T: DeserializeOwned>(
+    message: &'static str,
+    field: &'static str,
+    bytes: &[u8],
+) -> Result<T, Malformed> {
     serde_json::from_slice(bytes).map_err(|error| malformed(message, field, error))
 }
 
-fn to_json(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the model's types have string keys and no failing serializer")
 }
 

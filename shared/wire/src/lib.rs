@@ -4,3 +4,4 @@
 
 pub mod fault;
 pub mod agent;
+pub mod assignment;

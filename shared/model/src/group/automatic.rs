@@ -28,9 +28,13 @@ pub struct Policy {
     pub runbook: RunbookName,
     /// The member to fail over to; without it the group has exactly two and the other one is meant.
     pub to: Option<MemberName>,
+    /// Failures do not count for so long after a run of the group has ended, or after a leader took over.
+    pub grace: Span,
+    /// Between two runs that it starts.
+    pub cooldown: Span,
 }
 
-/// Holds when one of `any` has failed, or all of a not empty `all` have.
+/// Holds when one of `any` has failed on a host of the primary, or all of a not empty `all` have, on all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub any: Vec<ComponentName>,
@@ -38,8 +42,18 @@ pub struct Condition {
 }
 
 impl Condition {
-    pub fn holds(&self, failed: impl Fn(&ComponentName) -> bool) -> bool {
-        self.any.iter().any(&failed) || (!self.all.is_empty() && self.all.iter().all(&failed))
+    /// `somewhere`: it has failed on at least one host; `everywhere`: on every host that has it.
+    pub fn holds(
+        &self,
+        somewhere: impl Fn(&ComponentName) -> bool,
+        everywhere: impl Fn(&ComponentName) -> bool,
+    ) -> bool {
+        self.any.iter().any(somewhere) || (!self.all.is_empty() && self.all.iter().all(everywhere))
+    }
+
+    /// Every component that counts.
+    pub fn components(&self) -> impl Iterator<Item = &ComponentName> {
+        self.any.iter().chain(&self.all)
     }
 }
 
@@ -64,10 +78,10 @@ pub struct AutomaticFile {
     pub manual_only: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// One of these components has failed.
+    /// One of these components has failed on a host of the primary.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub any: Vec<ComponentName>,
-    /// All of these components have failed.
+    /// All of these components have failed, on every host of the primary that has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub all: Vec<ComponentName>,
     /// How long the condition must hold.
@@ -79,10 +93,20 @@ pub struct AutomaticFile {
     /// The member to fail over to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<MemberName>,
+    /// Failures do not count for so long after a run of the group has ended, or after a leader took over: 30s without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Span>,
+    /// Between two runs that it starts: 10m without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<Span>,
 }
 
 /// Without a `for`: long enough for one lost probe not to count.
 const HOLDS_FOR: Span = Span::from_secs(30);
+/// Services take a while to be up.
+const GRACE: Span = Span::from_secs(30);
+/// A fault that comes and goes must not wear anything out.
+const COOLDOWN: Span = Span::from_secs(600);
 
 impl TryFrom<AutomaticFile> for Automatic {
     type Error = String;
@@ -100,6 +124,8 @@ impl TryFrom<AutomaticFile> for Automatic {
             holds_for: file.holds_for.unwrap_or(HOLDS_FOR),
             runbook: file.runbook.ok_or("automatic needs runbook: what to run")?,
             to: file.to,
+            grace: file.grace.unwrap_or(GRACE),
+            cooldown: file.cooldown.unwrap_or(COOLDOWN),
         }))
     }
 }
@@ -116,6 +142,8 @@ impl From<Automatic> for AutomaticFile {
                 holds_for: Some(policy.holds_for),
                 runbook: Some(policy.runbook),
                 to: policy.to,
+                grace: Some(policy.grace),
+                cooldown: Some(policy.cooldown),
             },
         }
     }

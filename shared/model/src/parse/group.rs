@@ -13,6 +13,7 @@ use crate::{
     diagnostic::code,
     group::Group,
     schema,
+    time::Span,
     yaml::{Content, Entry, Node, Position},
 };
 
@@ -21,8 +22,11 @@ pub(super) fn read(root: &Node, uses: &mut Uses, faults: &mut Faults<'_>) -> Opt
         faults.add(root.at, code::NO_KIND, "this is no group", "a group begins with group: NAME");
         return None;
     };
-    let plain: Vec<Entry> =
-        entries.iter().filter(|entry| !matches!(entry.key.as_str(), "connections" | "samples")).cloned().collect();
+    let plain: Vec<Entry> = entries
+        .iter()
+        .filter(|entry| !matches!(entry.key.as_str(), "connections" | "samples" | "components"))
+        .cloned()
+        .collect();
     let plain = Node { at: root.at, content: Content::Map(plain) };
     let schema = schema::group_types();
     let mut decoded =
@@ -30,12 +34,15 @@ pub(super) fn read(root: &Node, uses: &mut Uses, faults: &mut Faults<'_>) -> Opt
     if let Some(connections) = root.get("connections") {
         decoded["connections"] = read_connections(connections, uses, faults);
     }
+    if let Some(components) = root.get("components") {
+        decoded["components"] = super::component::read(components, root, uses, faults);
+    }
     if let Some(samples) = root.get("samples") {
         decoded["samples"] = super::sample::read(samples, root, uses, faults);
     }
     check_names(root, faults);
     check_hosts(root, faults);
-    check_components(root, faults);
+    super::component::check_lease(root, faults);
     check_automatic(root, faults);
     for entry in root.get("runbooks").map_or(&[][..], Node::entries) {
         if let Some(path) = entry.node.text() {
@@ -187,22 +194,6 @@ fn check_role(role: &Entry, known: &[&str], faults: &mut Faults<'_>) {
     }
 }
 
-fn check_components(root: &Node, faults: &mut Faults<'_>) {
-    let mut roles: BTreeSet<&str> = keys(root, "roles").into_iter().collect();
-    for member in root.get("members").map_or(&[][..], Node::entries) {
-        roles.extend(keys(&member.node, "hosts"));
-    }
-    for component in root.get("components").map_or(&[][..], Node::entries) {
-        if let Some((on, at)) = component.node.get("on").and_then(|node| Some((node.text()?, node.at)))
-            && !roles.contains(on)
-        {
-            let message =
-                format!("component {:?} is on role {on:?}, which no member and no shared role has", component.key);
-            faults.unknown_name(at, message, on, roles.iter().copied(), "");
-        }
-    }
-}
-
 fn check_automatic(root: &Node, faults: &mut Faults<'_>) {
     let Some(automatic) = root.entry("automatic").filter(|entry| matches!(entry.node.content, Content::Map(_))) else {
         return;
@@ -252,6 +243,7 @@ fn check_automatic(root: &Node, faults: &mut Faults<'_>) {
         }
     }
     let members = keys(root, "members");
+    check_automatic_spans(node, faults);
     match node.get("to") {
         Some(to) => {
             if let Some(name) = to.text().filter(|name| !members.contains(name)) {
@@ -269,5 +261,18 @@ fn check_automatic(root: &Node, faults: &mut Faults<'_>) {
             faults.add(automatic.at, code::MISSING_KEY, message, format!("add to: one of {}", listed(&members)));
         }
         None => {}
+    }
+}
+
+/// Without a pause between two runs a fault that comes and goes wears the group out.
+fn check_automatic_spans(node: &Node, faults: &mut Faults<'_>) {
+    for (key, min, max) in [("for", Span(0), Span::from_secs(3600)), ("grace", Span(0), Span::from_secs(3600))] {
+        let Some((span, at)) = node.get(key).and_then(|node| Some((node.text()?.parse::<Span>().ok()?, node.at)))
+        else {
+            continue;
+        };
+        if !(min..=max).contains(&span) {
+            faults.add(at, code::WRONG_VALUE, format!("{key:?} cannot be {span}"), format!("write {min} to {max}"));
+        }
     }
 }

@@ -72,16 +72,36 @@ fn one(entry: &Entry, root: &Node, uses: &mut Uses, faults: &mut Faults<'_>) -> 
         faults.add(every.at, code::WRONG_VALUE, format!("a sample every {span} is not possible"), "write 1s to 1h");
     }
     if let (Some(action), Value::Object(fields)) = (action, &mut decoded) {
-        fields.insert("action".to_owned(), question(action, &label, root, uses, faults));
+        let permitted = |name: &str| match changes_nothing(name) {
+            true => Ok(()),
+            false => Err((
+                format!("{name} changes something, and a sample must not"),
+                "ask with mssql.ag.sample, sql.query or the like",
+            )),
+        };
+        fields.insert("action".to_owned(), one_action(action, &label, &permitted, root, uses, faults));
     }
     decoded
 }
 
-/// Exactly one action, and one that changes nothing.
-fn question(entry: &Entry, label: &str, root: &Node, uses: &mut Uses, faults: &mut Faults<'_>) -> Value {
+/// Whether an action may stand there; else why not, and what instead.
+type Permitted<'a> = &'a dyn Fn(&str) -> Result<(), (String, &'static str)>;
+
+/// Exactly one action of those that are permitted, which says whoever is primary the same.
+pub(super) fn one_action(
+    entry: &Entry,
+    label: &str,
+    permitted: Permitted<'_>,
+    root: &Node,
+    uses: &mut Uses,
+    faults: &mut Faults<'_>,
+) -> Value {
     let catalogue = schema::actions();
     let [only] = entry.node.entries() else {
-        let remedy = "write it as action: { mssql.ag.sample: { … } }";
+        let remedy = match entry.key.as_str() {
+            "action" => "write it as action: { mssql.ag.sample: { … } }".to_owned(),
+            key => format!("write it as {key}: {{ service.stop: {{ name: … }} }}"),
+        };
         faults.add(entry.at, code::WRONG_VALUE, format!("{label} must have one action"), remedy);
         return json!({});
     };
@@ -91,9 +111,8 @@ fn question(entry: &Entry, label: &str, root: &Node, uses: &mut Uses, faults: &m
         faults.add(only.at, code::UNKNOWN_KEY, format!("there is no action {:?}", only.key), remedy);
         return json!({});
     };
-    if !changes_nothing(&only.key) {
-        let message = format!("{} changes something, and a sample must not", only.key);
-        faults.add(only.at, code::CONTRADICTION, message, "ask with mssql.ag.sample, sql.query or the like");
+    if let Err((message, remedy)) = permitted(&only.key) {
+        faults.add(only.at, code::CONTRADICTION, message, remedy);
     }
     let names = Names { known: BTreeSet::from(["host".to_owned()]), ..Names::default() };
     let mut own = Uses::default();
@@ -101,27 +120,32 @@ fn question(entry: &Entry, label: &str, root: &Node, uses: &mut Uses, faults: &m
     let schema = action.schema.as_value();
     let params = Shape { root: schema, strings, faults }.read(&only.node, schema, &only.key, only.at);
     refuse_members(&only.node, faults);
+    check_connections(&own, root, faults);
+    uses.vars.append(&mut own.vars);
+    json!({ only.key.clone(): params })
+}
+
+/// Connections are the group's own.
+pub(super) fn check_connections(uses: &Uses, root: &Node, faults: &mut Faults<'_>) {
     let connections: Vec<&str> =
         root.get("connections").map_or(&[][..], Node::entries).iter().map(|one| one.key.as_str()).collect();
-    for (name, at) in own.connections.iter().filter(|(name, _)| !name.contains("${")) {
+    for (name, at) in uses.connections.iter().filter(|(name, _)| !name.contains("${")) {
         if !connections.contains(&name.as_str()) {
             let message = format!("the group has no connection {name:?}");
             let nothing = format!("add under connections: {name}: {{ host: …, database: …, user: … }}");
             faults.unknown_name(*at, message, name, connections.iter().copied(), &nothing);
         }
     }
-    uses.vars.append(&mut own.vars);
-    json!({ only.key.clone(): params })
 }
 
-/// A sample is taken whoever is primary: there is no old and no new.
-fn refuse_members(node: &Node, faults: &mut Faults<'_>) {
+/// Hosts are asked whoever is primary: there is no old and no new.
+pub(super) fn refuse_members(node: &Node, faults: &mut Faults<'_>) {
     node.items().iter().for_each(|item| refuse_members(item, faults));
     node.entries().iter().for_each(|entry| refuse_members(&entry.node, faults));
     let Some(template) = node.text().and_then(|text| Template::parse(text).ok()) else { return };
     for expression in template.expressions() {
         for root in expression.references().into_iter().filter(|root| root == "old" || root == "new") {
-            let message = format!("{:?} reads {root}, and a sample is taken whoever is primary", expression.source());
+            let message = format!("{:?} reads {root}, and hosts are asked whoever is primary", expression.source());
             faults.add(node.at, code::UNKNOWN_NAME, message, "use group, host or vars");
         }
     }
