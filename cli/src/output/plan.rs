@@ -135,7 +135,7 @@ fn step_lines(view: &PlanView, step: &Step, together: bool, id_width: usize, loo
         }
         Work::Rearm => {
             let words = "the group may fail over by itself again";
-            lines.push(Line::new(indent).with(Paint::Plain, words.to_owned()));
+            lines.push(Line::new(indent).with(Paint::Plain, words));
         }
         Work::ProveUnreachable { endpoints, from, guard } => {
             let guard = guard.as_ref().map_or(String::new(), |guard| format!(" (guard: {guard})"));

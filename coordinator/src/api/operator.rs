@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, pin::Pin, time::Duration};
 
 use baton_engine::{
-    command::{Answer, Command, Source, Target},
+    command::{Answer, AutomaticWord, Command, Source, Target},
     state,
 };
 use baton_log::Log;
@@ -331,12 +331,13 @@ impl Operator for OperatorApi {
             "abort" => Command::AbortRun { run: run()? },
             "override" => Command::OverrideGuard { run: run()?, guard: request.guard.clone() },
             "confirm" | "approve" => self.confirmation(&run()?, &request.step, request.verb == "approve")?,
+            "auto" => Command::SetAutomatic { group: name(&request.group)?, word: automatic_word(&request.guard)? },
             "lost" => Command::DeclareLost { group: name(&request.group)?, member: name(&request.member)? },
             other => {
                 return Err(bad(
                     "BTN-0149",
                     format!("there is no verb {other:?}."),
-                    "Verbs: retry, skip, resume, abort, confirm, approve, override, lost.",
+                    "Verbs: retry, skip, resume, abort, confirm, approve, override, lost, auto.",
                 ));
             }
         };
@@ -589,6 +590,13 @@ impl OperatorApi {
             _ => Ok(Command::ConfirmStep { run: run.clone(), step }),
         }
     }
+}
+
+/// What `baton auto` says.
+fn automatic_word(word: &str) -> Result<AutomaticWord, Status> {
+    let words = [AutomaticWord::Pause, AutomaticWord::Resume, AutomaticWord::Rearm];
+    let known = words.into_iter().find(|known| known.as_str() == word);
+    known.ok_or_else(|| bad("BTN-0149", format!("there is no word {word:?}."), "Words: pause, resume, rearm."))
 }
 
 /// An operator's word that this run may lose what the bill says. What was shown is what is accepted: a worse bill is refused.
