@@ -51,7 +51,7 @@ pub struct Probe {
 }
 
 enum Kind {
-    Service(ServiceState),
+    Service(Box<ServiceState>),
     Process(ProcessLife),
     Question(Question),
     Query(baton_model::action::sql::Query),
@@ -62,7 +62,7 @@ impl Probe {
     pub fn new(probe: &ComponentProbe) -> Result<Self, Fault> {
         bind(&Self::action(probe))?;
         let kind = match probe {
-            ComponentProbe::Service(service) => Kind::Service(ServiceState::new(service)),
+            ComponentProbe::Service(service) => Kind::Service(Box::new(ServiceState::new(service))),
             ComponentProbe::Process(selector) => Kind::Process(ProcessLife::new(selector)?),
             ComponentProbe::Tcp(port) => Kind::Question(Question(wait::Probe::Tcp(port.clone()))),
             ComponentProbe::Http(page) => Kind::Question(Question(wait::Probe::Http(page.clone()))),
