@@ -27,13 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// `$1`: the host's directory, `$2`: the name of its cgroup.
+/// `$1`: the host's directory; the others, in pairs: where a hierarchy of cgroups is, and the host's own place in it.
 const BOOT: &str = r#"
 set -e
-for hierarchy in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
-    [ -d $hierarchy ] || continue
-    mkdir -p $hierarchy/$2
-    echo $$ > $hierarchy/$2/cgroup.procs
+for cgroup; do
+    # A cpuset takes nobody before it has processors; systemd does without.
+    case $cgroup in */baton-trial-*) echo $$ > "$cgroup/cgroup.procs" || true ;; esac
 done
 exec env container=other unshare --pid --fork --mount --uts --ipc --net --cgroup --kill-child sh -ec '
 mount --make-rprivate /
@@ -45,19 +44,23 @@ cd $1/root
 mount -t proc proc proc
 mount --rbind /sys sys
 mount --make-rslave sys
+shift
+# Or it would take the top of every hierarchy, the one that it sees, for its own.
+while [ $# -gt 1 ]; do mount --bind "$2" ".$1"; shift 2; done
 mount --rbind /dev dev
 mount --make-rslave dev
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 exec chroot . /lib/systemd/systemd --system --unit=trial.target
-' boot $1
+' boot "$@"
 "#;
 
 struct VirtualHost {
     /// `unshare`; process 1 goes with it.
     child: Child,
     init: u32,
-    cgroup: String,
+    /// Hierarchies, and its place in each.
+    cgroups: Vec<(PathBuf, PathBuf)>,
     _directory: tempfile::TempDir,
 }
 
@@ -74,15 +77,17 @@ impl VirtualHost {
         for (name, text) in units {
             fs::write(written.join(name), text).expect("written");
         }
-        let cgroup = format!("baton-trial-{}", std::process::id());
+        let cgroups = cgroups(&format!("baton-trial-{}", std::process::id()));
         let child = Command::new("sh")
             .args(["-c", BOOT, "boot"])
-            .args([&place, Path::new(&cgroup)])
+            .arg(&place)
+            .args(cgroups.iter().flat_map(|(hierarchy, own)| [hierarchy, own]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        let mut host = Self { child, init: 0, cgroup, _directory: directory };
+        let mut host = Self { child, init: 0, cgroups, _directory: directory };
         let children = format!("/proc/{0}/task/{0}/children", host.child.id());
         timeout(LONG, async {
             while !host.bus().exists() {
@@ -127,17 +132,36 @@ impl VirtualHost {
     }
 }
 
+/// One below this process's own in every hierarchy, made.
+fn cgroups(name: &str) -> Vec<(PathBuf, PathBuf)> {
+    let own = fs::read_to_string("/proc/self/cgroup").expect("a process has cgroups");
+    let places = own.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?.trim_start_matches('/'));
+        let top = Path::new("/sys/fs/cgroup");
+        let hierarchy = match controllers {
+            "" if top.join("unified").is_dir() => top.join("unified"),
+            "" => top.to_owned(),
+            named => top.join(named.trim_start_matches("name=")),
+        };
+        let own = hierarchy.join(path).join(name);
+        Some((hierarchy, own))
+    });
+    places.filter(|(_, own)| fs::create_dir(own).is_ok()).collect()
+}
+
 impl Drop for VirtualHost {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         // Empty once everything in it has ended; from the inside out.
-        for hierarchy in ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"] {
-            let _ = Command::new("find")
-                .arg(Path::new(hierarchy).join(&self.cgroup))
-                .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
-                .stderr(Stdio::null())
-                .status();
+        let end = std::time::Instant::now() + LONG;
+        for (_, cgroup) in &self.cgroups {
+            while cgroup.exists() && std::time::Instant::now() < end {
+                let inside_out = ["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"];
+                let _ = Command::new("find").arg(cgroup).args(inside_out).stderr(Stdio::null()).status();
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
     }
 }
