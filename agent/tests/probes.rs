@@ -131,6 +131,11 @@ async fn a_query_is_healthy_by_its_rows_and_its_server() {
     let answer = question("SELECT 1", "true", &without).ask(&context()).await;
     assert!(matches!(answer, Answer::CannotTell(_)), "a secret that is missing is ours: {answer:?}");
 
+    let mut stranger = connection.clone();
+    stranger["user"] = json!("stranger");
+    let answer = question("SELECT 1", "true", &stranger).ask(&context()).await;
+    assert!(matches!(answer, Answer::CannotTell(_)), "a server that refuses us is not down: {answer:?}");
+
     drop(server);
     let answer = primary.ask(&context()).await;
     assert!(matches!(&answer, Answer::Unhealthy(seen) if seen.contains("BTN-0710")), "{answer:?}");
