@@ -121,7 +121,7 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, target: &Targ
 }
 
 /// The page in what was read, if it is all there; `ended`: nothing more comes.
-fn page(bytes: &[u8], ended: bool) -> Option<Page> {
+pub fn page(bytes: &[u8], ended: bool) -> Option<Page> {
     let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..head_end]);
     let mut lines = head.split("\r\n");
