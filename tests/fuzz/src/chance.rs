@@ -10,7 +10,7 @@ impl Chance {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -19,7 +19,7 @@ impl Chance {
 
     /// Below `end`; 0 where that is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        if end == 0 { 0 } else { usize::try_from(self.next() >> 16).unwrap_or(usize::MAX) % end }
+        if end == 0 { 0 } else { usize::try_from(self.draw() >> 16).unwrap_or(usize::MAX) % end }
     }
 
     /// Once in `times`.
@@ -32,6 +32,6 @@ impl Chance {
     }
 
     pub fn byte(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
+        self.draw().to_be_bytes()[0]
     }
 }

@@ -62,7 +62,7 @@ fn near(number: &Number, chance: &mut Chance) -> Number {
     match (number.as_i64(), chance.below(3)) {
         (Some(value), 0) => value.wrapping_add(1).into(),
         (Some(value), 1) => value.wrapping_neg().into(),
-        _ => chance.next().into(),
+        _ => chance.draw().into(),
     }
 }
 
