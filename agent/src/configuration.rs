@@ -8,7 +8,10 @@ use baton_model::time::Span;
 use baton_platform::{address::Address, telemetry::LogFormat};
 use serde::Deserialize;
 
-use crate::secrets::{SecretCommand, SecretStoreOptions};
+use crate::{
+    secrets::{SecretCommand, SecretStoreOptions},
+    watchdog::WatchdogOptions,
+};
 
 /// As it is written, in TOML.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +36,9 @@ pub struct Configuration {
     pub tasks_max: usize,
     #[serde(default)]
     pub log: Log,
+    /// The host's own, for a host whose agent hangs.
+    #[serde(default)]
+    pub watchdog: WatchdogOptions,
     /// The system bus, where it is not at its usual place.
     #[serde(default)]
     pub bus: Option<String>,
@@ -92,6 +98,9 @@ impl Configuration {
         if self.heartbeat_max.as_millis() < 50 {
             return unusable("heartbeat_max", "must be 50ms or more");
         }
+        if !self.watchdog.device.is_absolute() {
+            return unusable("watchdog.device", "must be an absolute path");
+        }
         Ok(())
     }
 
@@ -123,6 +132,9 @@ mod tests {
         command = ["/usr/bin/pass", "show"]
         [log]
         format = "json"
+        [watchdog]
+        device = "/dev/watchdog1"
+        mode = "required"
     "#;
 
     #[test]

@@ -15,11 +15,14 @@ pub mod lease;
 pub mod standing;
 
 pub mod executor;
+pub mod guard;
 pub mod session;
+pub mod watchdog;
 
 pub mod action;
 pub mod host;
 pub mod output;
+pub mod probe;
 pub mod policy;
 pub mod secrets;
 

@@ -79,6 +79,11 @@ impl End {
 /// Observes an action that nobody ordered.
 pub(super) async fn dry_run(options: &Options, action: &Action, timeout: Duration) -> Result<Observation, Fault> {
     let perform = guard(options, action)?;
+    observe(options, perform.as_ref(), timeout).await
+}
+
+/// What an observation says, bounded and without secrets.
+pub(crate) async fn observe(options: &Options, perform: &dyn Perform, timeout: Duration) -> Result<Observation, Fault> {
     let context = unordered(options, timeout);
     let observed = bounded(timeout, perform.observe(&context)).await;
     observed.map(|observation| clean_observation(&context, observation)).map_err(|fault| clean_fault(&context, fault))
@@ -103,7 +108,7 @@ pub(super) async fn sample(options: &Options, action: &Action, timeout: Duration
 }
 
 /// Of an action that nobody ordered.
-fn unordered(options: &Options, timeout: Duration) -> Context {
+pub(crate) fn unordered(options: &Options, timeout: Duration) -> Context {
     Context::new(ContextOptions {
         task: None,
         directory: None,
@@ -119,7 +124,7 @@ fn unordered(options: &Options, timeout: Duration) -> Context {
 }
 
 /// The policy, then the parameters.
-fn guard(options: &Options, action: &Action) -> Result<Box<dyn Perform>, Fault> {
+pub(crate) fn guard(options: &Options, action: &Action) -> Result<Box<dyn Perform>, Fault> {
     options.policy.load().check(&needs(action))?;
     (options.bind)(action)
 }
@@ -288,7 +293,17 @@ impl Attempt {
         let (answer, verdict) = oneshot::channel();
         let gone = || Fault::new("BTN-0493", "the agent is ending", "");
         self.asks.send(Ask::Begin { task: self.order.task.clone(), answer }).await.map_err(|_| gone())?;
-        verdict.await.map_err(|_| gone())?
+        tokio::select! {
+            biased;
+            verdict = verdict => verdict.map_err(|_| gone())??,
+            // It may have waited for a leader that is certain, and in vain.
+            () = context.cancelled() => {
+                self.options.post.may_begin(&self.order.task.run.group, Some(u64::MAX))?;
+                return Err(self.stopped_fault(context));
+            }
+        }
+        // The disk may have taken its time.
+        self.options.post.may_begin(&self.order.task.run.group, Some(u64::MAX))
     }
 
     fn context(&self, directory: PathBuf, progress: mpsc::Sender<Note>) -> std::io::Result<Context> {
@@ -368,7 +383,7 @@ fn refused_or_failed(fault: &Fault) -> Outcome {
 }
 
 /// None where it did not end soon after it was told to; it is dropped then.
-async fn ended_in_time(
+pub(crate) async fn ended_in_time(
     context: &Context,
     acting: impl Future<Output = Result<Effect, Failure>>,
 ) -> Option<Result<Effect, Failure>> {
@@ -407,7 +422,7 @@ async fn forward(mut notes: mpsc::Receiver<Note>, asks: &mpsc::Sender<Ask>, task
     std::future::pending().await
 }
 
-fn clean_fault(context: &Context, mut fault: Fault) -> Fault {
+pub(crate) fn clean_fault(context: &Context, mut fault: Fault) -> Fault {
     // Redacted first: a secret that is cut in two would not be found.
     fault.message = context.redact(&fault.message);
     fault.remedy = context.redact(&fault.remedy);
