@@ -26,4 +26,6 @@ pub mod probe;
 pub mod policy;
 pub mod secrets;
 
+pub mod pages;
+
 pub mod configuration;

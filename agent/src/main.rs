@@ -11,6 +11,7 @@ use baton_agent::{
     guard::{self, Post},
     host::Host,
     journal::Journal,
+    pages::Pages,
     policy::Policy,
     secrets::SecretStore,
     session,
@@ -23,6 +24,7 @@ use baton_platform::{
     config,
     dial::TcpDial,
     identity::Identity,
+    listen::TcpListen,
     random::Random,
     shutdown::Signals,
     telemetry::{self, LogOptions, LogTarget},
@@ -143,8 +145,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         cluster: configuration.cluster.clone(),
         heartbeat_max: configuration.heartbeat_max.to_std(),
         state_directory: state.clone(),
-        post,
+        post: post.clone(),
     };
+    if let Some(http) = configuration.http {
+        let listener = TcpListen::bind(http.listen).await;
+        let listener = listener.with_context(|| format!("listen for load balancers on {}", http.listen))?;
+        tokio::spawn(baton_web::serve(listener, Pages::new(post.clone(), host_name.clone()), stop.clone()));
+    }
     let mut sessions = JoinSet::new();
     for address in &configuration.coordinators {
         sessions.spawn(session::hold(session_options.clone(), address.clone(), handle.clone(), stop.clone()));
