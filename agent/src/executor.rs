@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use baton_model::{
     action::Action,
-    ids::{HostName, RunId, TaskId},
+    ids::{HostName, TaskId},
     order::Order,
     outcome::{Fault, Outcome, Report},
     time::Moment,
@@ -44,6 +44,8 @@ pub mod directories;
 mod assigning;
 mod handle;
 mod questions;
+mod raises;
+pub(crate) mod report;
 
 pub use handle::{Handle, Request, UP_CAPACITY};
 
@@ -230,18 +232,6 @@ impl Executor {
         Ok(())
     }
 
-    fn raise(&mut self, from: String, raised: wire::Raised) -> Result<(), JournalError> {
-        match decide::raise(self.journal.ledger(), &from, &raised.run, raised.fence) {
-            Err(fault) => tracing::warn!(%fault, run = %raised.run, "a fence is not raised"),
-            Ok(changes) => {
-                self.journal.commit(changes)?;
-                self.end_superseded(Some(&raised.run))?;
-                self.raises.push((from, raised));
-            }
-        }
-        Ok(())
-    }
-
     fn execute(&mut self, from: &str, order: Order, heard_ms: u64) -> Result<(), JournalError> {
         let task = order.task.clone();
         if self.is_late(heard_ms) {
@@ -290,32 +280,6 @@ impl Executor {
         self.answer_held()
     }
 
-    /// Tasks (of this run, or of all) whose fence is below what was raised: queued ones are over, running ones are told to
-    /// end.
-    fn end_superseded(&mut self, of: Option<&RunId>) -> Result<(), JournalError> {
-        let ledger = self.journal.ledger();
-        let stale: Vec<(TaskId, bool)> = (ledger.tasks.iter())
-            .filter(|(task, entry)| entry.is_open() && of.is_none_or(|run| task.run == *run))
-            .filter(|(task, entry)| {
-                entry.order().is_some_and(|order| decide::may_begin(ledger, task, order.fence).is_err())
-            })
-            .map(|(task, entry)| (task.clone(), matches!(entry, Entry::Received { .. })))
-            .collect();
-        for (task, untouched) in stale {
-            if let Some(cancel) = self.cancels.get(&task) {
-                cancel.cancel();
-            } else if untouched {
-                self.queue.retain(|queued| *queued != task);
-                let report = self.not_begun(&task);
-                self.finish(task, report)?;
-            } else if !self.queue.contains(&task) {
-                // Started by an earlier process: observed now, so that the raise can be answered.
-                self.queue.push_back(task);
-            }
-        }
-        Ok(())
-    }
-
     fn not_begun(&self, task: &TaskId) -> Report {
         let now = Moment(self.options.clock.now_unix_ms());
         let fault = Fault::new("BTN-0437", format!("{task} was ended before it began: its fence was raised"), "");
@@ -340,21 +304,6 @@ impl Executor {
             summary: "the agent broke".into(),
             fault: Some(fault),
             ..self.not_begun(task)
-        }
-    }
-
-    /// Answers the raises below which nothing acts any more, each with its own index: what its run has seen since says nothing
-    /// about what was asked.
-    fn settle_raises(&mut self) {
-        let ledger = self.journal.ledger();
-        let (waiting, settled) = std::mem::take(&mut self.raises)
-            .into_iter()
-            .partition(|(_, raised)| decide::acts_below(ledger, &raised.run, raised.fence.index));
-        self.raises = waiting;
-        for (from, wire::Raised { request, fence, .. }) in settled {
-            let (reign, index) = (fence.reign(), fence.index);
-            let answer = wire::Acknowledgement { request, reign, index, open_tasks: Vec::new() };
-            self.send(&from, Up::Acknowledged(wire::acknowledged(&answer)));
         }
     }
 

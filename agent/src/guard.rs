@@ -8,7 +8,10 @@ use std::{collections::HashMap, thread, time::Duration};
 
 use baton_model::assignment::Watched;
 use baton_platform::random::Random;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,6 +35,8 @@ const TICK: Duration = Duration::from_millis(100);
 const TICK_MIN: Duration = Duration::from_millis(1);
 /// And while there is none.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// What the disk has not taken yet of what the guard did.
+const ACCOUNTS_MAX: usize = 1024;
 /// One for the clock, one for what blocks after all.
 const THREADS: usize = 2;
 
@@ -50,6 +55,7 @@ struct Guard {
     post: Post,
     sentries: HashMap<Key, Watching>,
     tasks: JoinSet<()>,
+    journal: mpsc::Sender<executor::Request>,
 }
 
 struct Watching {
@@ -66,7 +72,9 @@ pub fn start(options: Options, post: Post, stop: CancellationToken) -> std::io::
         .enable_all()
         .build()?;
     thread::Builder::new().name("guard".to_owned()).spawn(move || {
-        let guard = Guard { options, post, sentries: HashMap::new(), tasks: JoinSet::new() };
+        let (journal, accounts) = mpsc::channel(ACCOUNTS_MAX);
+        runtime.spawn(forward(accounts, options.executor.clone()));
+        let guard = Guard { options, post, sentries: HashMap::new(), tasks: JoinSet::new(), journal };
         runtime.block_on(guard.run(stop));
         runtime.shutdown_background();
     })
@@ -120,7 +128,7 @@ impl Guard {
                 key: key.clone(),
                 host: self.options.perform.host_name.clone(),
                 clock: self.options.perform.clock.clone(),
-                executor: self.options.executor.clone(),
+                journal: self.journal.clone(),
                 open: None,
             };
             let sentry = Sentry::new(
@@ -132,6 +140,15 @@ impl Guard {
             );
             let task = self.tasks.spawn(sentry.run(receiver));
             self.sentries.insert(key, Watching { watched, duty: sender, task });
+        }
+    }
+}
+
+/// To the owner of the journal, one after the other.
+async fn forward(mut accounts: mpsc::Receiver<executor::Request>, executor: executor::Handle) {
+    while let Some(request) = accounts.recv().await {
+        if !executor.send(request).await {
+            return;
         }
     }
 }

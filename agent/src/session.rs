@@ -208,7 +208,7 @@ impl Session<'_> {
         let mut heard = Instant::now();
         let mut beaten: Option<Instant> = None;
         loop {
-            let period = beats::period(wished, self.options.post.shortest());
+            let period = beats::period(wished, self.options.post.shortest(), self.options.post.wants_word());
             let next = beaten.map_or_else(Instant::now, |beaten| beaten + period);
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {

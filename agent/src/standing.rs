@@ -142,8 +142,10 @@ impl Standing {
     /// The guard is at work. True where it, or the machine, stood still for longer than a lease: what was said before counts no
     /// more.
     pub fn tick(&mut self, now_ms: u64) -> bool {
-        let before = self.last_tick_ms.replace(now_ms);
-        let paused = match (before, self.shortest()) {
+        let shortest = self.shortest();
+        // Without a lease the guard looks seldom, and nothing follows from it.
+        let before = std::mem::replace(&mut self.last_tick_ms, shortest.map(|_| now_ms));
+        let paused = match (before, shortest) {
             (Some(before), Some(lasts)) => now_ms.saturating_sub(before) > lasts.0,
             _ => false,
         };
@@ -187,6 +189,12 @@ impl Standing {
 
     pub fn shortest(&self) -> Option<Span> {
         shortest(&self.assigned.list)
+    }
+
+    /// It is primary by its assignment, and may not serve before a leader says a word.
+    pub fn wants_word(&self, now_ms: u64) -> bool {
+        let primary = self.assigned.list.iter().filter(|of| of.part == Part::Primary && of.lease.is_some());
+        primary.into_iter().any(|of| self.leases.left(&of.group, now_ms).0 == 0)
     }
 
     pub fn assigned(&self) -> &Assigned {

@@ -10,11 +10,14 @@ use baton_model::{
     time::{Moment, Span},
 };
 use baton_platform::clock::Clock;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::{
     deeds::Happened,
-    executor::{Handle, Request},
+    executor::Request,
     ledger::Undertaken,
     standing::{Key, Stopping, Why},
 };
@@ -28,7 +31,8 @@ pub(super) struct Account {
     pub key: Key,
     pub host: HostName,
     pub clock: Arc<dyn Clock>,
-    pub executor: Handle,
+    /// To the executor, in order. Where it is full the disk stands still, and what happened is in the log alone.
+    pub journal: mpsc::Sender<Request>,
     /// What is not settled yet.
     pub open: Option<Open>,
 }
@@ -55,16 +59,10 @@ impl Account {
         self.open = Some(Open { reason, failed_ms: None });
         let (done, written) = oneshot::channel();
         let request = Request::Undertaken { group, component, undertaken, done };
-        let executor = self.executor.clone();
-        let sending = async move {
-            executor.send(request).await;
-            let _ = written.await;
-        };
+        self.send(request);
         // Where a lease is over nothing is waited for; else, not for ever.
-        if stopping.why == Why::LeaseOver {
-            tokio::spawn(sending);
-        } else {
-            let _ = timeout(DISK_PATIENCE, tokio::spawn(sending)).await;
+        if stopping.why != Why::LeaseOver {
+            let _ = timeout(DISK_PATIENCE, written).await;
         }
     }
 
@@ -104,11 +102,27 @@ impl Account {
     fn put(&self, what: String, failed: bool, ends: bool) {
         let (group, component) = self.key.clone();
         let happened = Happened { group, component, at: self.now(), what, failed, ends };
-        let executor = self.executor.clone();
-        tokio::spawn(async move { executor.send(Request::Happened(happened)).await });
+        self.send(Request::Happened(happened));
+    }
+
+    fn send(&self, request: Request) {
+        if self.journal.try_send(request).is_err() {
+            tracing::error!(group = %self.key.0, component = %self.key.1, "a deed is not in the journal: it does not keep up");
+        }
     }
 
     fn now(&self) -> Moment {
         Moment(self.clock.now_unix_ms())
+    }
+}
+
+/// A component that is not guarded any more, or in another way.
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take()
+            && !self.journal.is_closed()
+        {
+            self.put(format!("does not watch {} any more in that way: {}", self.key.1, open.reason), false, true);
+        }
     }
 }

@@ -81,6 +81,8 @@ impl Post {
     /// This is on disk.
     pub fn accede(&self, ruler: Ruler) {
         self.change(|standing, _| standing.accede(ruler));
+        // What it answered before it was known to rule gave no lease: it is asked at once.
+        self.0.pulse.send_modify(|pulse| pulse.tenures += 1);
     }
 
     /// The answer of a leader that was confirmed, to a heartbeat that was sent then.
@@ -115,6 +117,10 @@ impl Post {
 
     pub fn shortest(&self) -> Option<Span> {
         self.look(|standing, _| standing.shortest())
+    }
+
+    pub fn wants_word(&self) -> bool {
+        self.look(Standing::wants_word)
     }
 
     pub fn tenures(&self) -> Vec<Tenure> {
@@ -176,5 +182,80 @@ impl Post {
             });
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_model::{
+        assignment::{Assignment, Part},
+        fence::Reign,
+        group::Lease,
+        ids::Epoch,
+    };
+    use baton_platform::clock::ManualClock;
+
+    use super::*;
+
+    fn post(clock: &ManualClock) -> Post {
+        let lease = Some(Lease { lasts: Span(5_000), stop_within: Span(1_000) });
+        let group = "g".parse().expect("a name");
+        let assignment = Assignment {
+            group,
+            epoch: Epoch(3),
+            index: 10,
+            member: None,
+            part: Part::Primary,
+            lease,
+            components: Vec::new(),
+        };
+        let ruler = Ruler { reign: Reign { generation: 1, term: 2 }, coordinator: "c1".into() };
+        let assigned = Arc::new(Assigned { generation: 1, index: 10, list: vec![assignment] });
+        Post::new(Arc::new(clock.clone()), &Ledger { ruler, assigned, ..Ledger::default() })
+    }
+
+    fn renewal() -> Renewal {
+        Renewal { group: "g".parse().expect("a name"), epoch: Epoch(3), index: 10, lasts: Span(5_000) }
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_changes_nothing() {
+        let clock = ManualClock::at_unix_ms(1_800_000_000_000);
+        clock.advance_ms(1_000);
+        let post = post(&clock);
+        post.tick();
+        let sent_ms = post.now_ms();
+        clock.advance_ms(100);
+        post.confirmed("c1", 2, sent_ms, &[renewal()]);
+        let pulse = post.pulse();
+        for jumped in [1_800_000_000_000 + 3_600_000, 1_800_000_000_000 - 3_600_000, 0] {
+            clock.set_unix_ms(jumped);
+            post.tick();
+            assert_eq!(post.tenures()[0].lease_left, Span(4_900));
+            assert!(post.may_begin(&"g".parse().expect("a name"), Some(sent_ms)).is_ok());
+        }
+        assert!(!pulse.has_changed().expect("it is there"), "nobody has anything to say");
+        clock.advance_ms(4_900);
+        assert_eq!(post.tenures()[0].lease_left, Span(0));
+    }
+
+    #[test]
+    fn the_end_of_a_lease_is_told_at_once_and_a_pause_ends_sessions() {
+        let clock = ManualClock::at_unix_ms(0);
+        let post = post(&clock);
+        post.tick();
+        post.confirmed("c1", 2, 0, &[renewal()]);
+        let mut pulse = post.pulse();
+        let before = *pulse.borrow_and_update();
+        clock.advance_ms(2_500);
+        post.tick();
+        assert!(!pulse.has_changed().expect("it is there"));
+        clock.advance_ms(2_500);
+        post.tick();
+        let ended = *pulse.borrow_and_update();
+        assert_eq!((ended.tenures, ended.paused), (before.tenures + 1, before.paused));
+        clock.advance_ms(5_001);
+        post.tick();
+        assert_eq!(pulse.borrow_and_update().paused, before.paused + 1);
     }
 }

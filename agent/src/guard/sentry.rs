@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{account::Account, health::Count, post::Post};
 use crate::{
     action::{Failure, Perform},
-    executor::{self, attempt},
+    executor::{self, attempt, report},
     probe::{Answer, Probe},
     standing::{Duty, Stopping, Why},
 };
@@ -179,7 +179,7 @@ impl Sentry {
         let acted = attempt::ended_in_time(&context, perform.act(&context)).await;
         let acted = match acted {
             Some(Ok(effect)) => Ok(context.redact(&effect.summary)),
-            Some(Err(Failure::Failed(fault) | Failure::Unclear(fault))) => Err(attempt::clean_fault(&context, fault)),
+            Some(Err(Failure::Failed(fault) | Failure::Unclear(fault))) => Err(report::clean_fault(&context, fault)),
             None => {
                 let message = format!("{} did not end within {within:?}", action.name());
                 Err(Fault::new("BTN-0448", message, "Look at what holds it up on the host."))

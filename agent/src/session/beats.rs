@@ -12,6 +12,8 @@ const UNANSWERED_MAX: usize = 128;
 /// Heartbeats in the time of a lease: some may be lost.
 const IN_A_LEASE: u32 = 5;
 const PERIOD_MIN: Duration = Duration::from_millis(50);
+/// While a word is waited for that lets a primary serve.
+const URGENT: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub struct Beats {
@@ -51,9 +53,10 @@ impl Beats {
 }
 
 /// Between two heartbeats: as the coordinator wishes, and several in the time of the shortest lease.
-pub fn period(wished: Duration, shortest: Option<Span>) -> Duration {
+pub fn period(wished: Duration, shortest: Option<Span>, urgent: bool) -> Duration {
     let leased = shortest.map(|lasts| lasts.to_std() / IN_A_LEASE);
-    leased.map_or(wished, |leased| leased.min(wished)).max(PERIOD_MIN)
+    let period = leased.map_or(wished, |leased| leased.min(wished));
+    if urgent { period.min(URGENT) } else { period }.max(PERIOD_MIN)
 }
 
 #[cfg(test)]
@@ -80,7 +83,8 @@ mod tests {
     fn the_shortest_lease_makes_the_pace() {
         let wished = Duration::from_secs(2);
         for (lasts, expected) in [(None, 2_000), (Some(60_000), 2_000), (Some(5_000), 1_000), (Some(100), 50)] {
-            assert_eq!(period(wished, lasts.map(Span)).as_millis(), expected, "{lasts:?}");
+            assert_eq!(period(wished, lasts.map(Span), false).as_millis(), expected, "{lasts:?}");
         }
+        assert_eq!(period(wished, Some(Span(60_000)), true).as_millis(), 200);
     }
 }

@@ -23,8 +23,18 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn new(world: &mut World, name: &str) -> Self {
+        Self::running(world, name, "")
+    }
+
+    /// One that TERM does not end.
+    pub fn stubborn(world: &mut World, name: &str) -> Self {
+        Self::running(world, name, "trap '' TERM\n")
+    }
+
+    fn running(world: &mut World, name: &str, first: &str) -> Self {
         let script = world.directory.path().canonicalize().expect("real").join(name);
-        std::fs::write(&script, "#!/bin/bash\nwhile :; do read -t 0.05 <> <(:); done\n").expect("written");
+        let text = format!("#!/bin/bash\n{first}while :; do read -t 0.05 <> <(:); done\n");
+        std::fs::write(&script, text).expect("written");
         world.policy = world.policy.replace("programs = [", &format!("programs = ['{}', ", script.display()));
         Self { script, started: Vec::new() }
     }
@@ -34,6 +44,13 @@ impl Daemon {
         let mut command = Command::new("/bin/bash");
         let child = command.arg(&self.script).stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("started");
         self.started.push(child);
+    }
+
+    pub fn kill(&mut self) {
+        for child in &mut self.started {
+            child.kill().expect("killed");
+            child.wait().expect("gone");
+        }
     }
 
     /// Whether any that was started still runs.
