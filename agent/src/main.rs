@@ -93,7 +93,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let state = &configuration.state;
     directory.create(state).with_context(|| format!("make the state directory {}", state.display()))?;
     let journal = state.join("journal.redb");
-    let journal = Journal::open(&journal).with_context(|| format!("open the journal {}", journal.display()))?;
+    let mut journal = Journal::open(&journal).with_context(|| format!("open the journal {}", journal.display()))?;
 
     let stop = CancellationToken::new();
     let policy = Arc::new(ArcSwap::from_pointee(policy));
@@ -111,6 +111,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tokio::spawn(material.clone().watch(RELOAD_PERIOD_DEFAULT, stop.clone()));
 
     let clock = Arc::new(SystemClock::new());
+    journal.begin_waiting(clock.as_ref()).context("write the journal")?;
     let post = Post::new(clock.clone(), journal.ledger());
     let random = Random::from_system();
     let mut host = Host { bus: configuration.bus.clone(), ..Host::default() };
@@ -133,7 +134,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let (executor, handle) = Executor::new(options.clone(), journal);
     let guard = guard::Options { perform: options, executor: handle.clone(), random: random.fork(), watchdog };
-    let guard = guard::start(guard, post.clone(), stop.clone()).context("start the guard")?;
+    let guard_stop = CancellationToken::new();
+    let guard = guard::start(guard, post.clone(), guard_stop.clone()).context("start the guard")?;
     let session_options = session::Options {
         connector: Connector::new(Arc::new(TcpDial), material, ConnectOptions::default()),
         clock,
@@ -143,7 +145,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         cluster: configuration.cluster.clone(),
         heartbeat_max: configuration.heartbeat_max.to_std(),
         state_directory: state.clone(),
-        post,
+        post: post.clone(),
     };
     let mut sessions = JoinSet::new();
     for address in &configuration.coordinators {
@@ -156,6 +158,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let ended = executor.run(stop.clone()).await;
     stop.cancel();
     let _ = tokio::time::timeout(STOP_PATIENCE, async { while sessions.join_next().await.is_some() {} }).await;
+    // Nor must it leave alone what nobody would stop then: without sessions no lease is renewed.
+    if ended.is_err() {
+        tracing::error!("the journal is broken; the agent ends when nothing exclusive runs here any more");
+        guard::until_harmless(&post).await;
+    }
+    guard_stop.cancel();
     let _ = guard.join();
     tracing::info!("agent ended");
     ended.context("write the journal")

@@ -86,9 +86,10 @@ pub enum Vigil {
 }
 
 impl Standing {
-    /// An agent that has just started: what it was is on disk, and it holds no lease.
-    pub fn new(assigned: Arc<Assigned>, ruler: Ruler, now_ms: u64, now: Moment) -> Self {
+    /// An agent that has just started: what it was is on disk, and it holds no lease. It has waited since then for a first word.
+    pub fn new(assigned: Arc<Assigned>, ruler: Ruler, waiting_ms: u64, now_ms: u64, now: Moment) -> Self {
         let mut standing = Self { ruler, ..Self::default() };
+        standing.leases.assigned(&assigned.list, waiting_ms);
         standing.assign(assigned, now_ms, now);
         standing
     }

@@ -359,3 +359,27 @@ async fn the_watchdog_is_kept_alive_while_the_agent_is_and_not_while_it_hangs() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_agent_that_ends_again_and_again_does_not_wait_for_a_first_word_each_time() {
+    let mut world = World::new();
+    let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
+    let mut coordinator = world.coordinator("c1").await;
+    let peer = primary(&mut world, &mut coordinator, &daemon, 60_000).await;
+    daemon.borrow_mut().start();
+    world.kill();
+    drop(peer);
+    let nobody = world.coordinator("c2").await;
+    let started = |world: &World| {
+        let log = std::fs::read_to_string(world.path("log")).unwrap_or_default();
+        log.matches("agent started").count()
+    };
+    for round in 2..8 {
+        world.start(&[&nobody]);
+        until("its start", || started(&world) == round).await;
+        // Less than the time of a first word, each time.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        world.kill();
+    }
+    assert!(!daemon.borrow_mut().runs(), "six starts are not six first words");
+}
