@@ -70,7 +70,7 @@ async fn a_lease_that_is_over_stops_what_runs_without_any_network() {
     let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
     let mut coordinator = world.coordinator("c1").await;
     let mut peer = ready(&mut world, &mut coordinator, 1).await;
-    let primary = assignment(Part::Primary, 10, lease(1_500), vec![daemon.borrow().watched(Span::from_secs(3600))]);
+    let primary = assignment(Part::Primary, 10, lease(3_000), vec![daemon.borrow().watched(Span::from_secs(3600))]);
     peer.renew(1, std::slice::from_ref(&primary));
     peer.assign((1, 10), &[primary]).await;
     peer.assigned(10).await;
@@ -78,7 +78,7 @@ async fn a_lease_that_is_over_stops_what_runs_without_any_network() {
     daemon.borrow_mut().start();
     // As long as it is renewed it goes on, and much longer than one lease.
     let begun = Instant::now();
-    peer.until("some leases", async |_| begun.elapsed().as_millis() > 4_000).await;
+    peer.until("some leases", async |_| begun.elapsed().as_millis() > 7_000).await;
     assert!(daemon.borrow_mut().runs());
     drop(peer);
     drop(coordinator);
@@ -128,7 +128,7 @@ async fn nothing_that_it_was_told_before_a_pause_is_done_after_it() {
     let mut world = World::new();
     let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
     let mut coordinator = world.coordinator("c1").await;
-    let mut peer = primary(&mut world, &mut coordinator, &daemon, 1_000).await;
+    let mut peer = primary(&mut world, &mut coordinator, &daemon, 3_000).await;
     daemon.borrow_mut().start();
     let script = format!("echo done >> {}", world.shown("effects"));
     let before = order("db1", "1", (1, 10), &script, LONG);
@@ -139,7 +139,7 @@ async fn nothing_that_it_was_told_before_a_pause_is_done_after_it() {
     world.signal(libc::SIGSTOP);
     let late = order("db1", "2", (1, 11), &script, LONG);
     peer.execute(&late).await;
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
     assert!(daemon.borrow_mut().runs(), "nobody is there to stop it");
     world.signal(libc::SIGCONT);
     until("its end", || !daemon.borrow_mut().runs()).await;
