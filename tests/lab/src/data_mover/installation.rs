@@ -1,0 +1,170 @@
+//! Baton installed in the Data Mover world: an agent on every machine, the group applied, a client that writes.
+//!
+//! What a customer would do by hand with the shipped files: put in names, addresses and timings, and nothing else.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    Client, Side, World,
+    repository::{DATABASE, USER},
+    side::{COPIES, PROPERTIES},
+};
+use crate::{
+    cluster::{Binaries, Cluster},
+    horizon::Network,
+    machine::Allowed,
+    packages::Programs,
+};
+
+/// The shipped runbooks.
+const SHIPPED: [(&str, &str); 3] = [
+    ("configure.yaml", include_str!("../../../../deploy/runbooks/teradata-data-mover/configure.yaml")),
+    ("failover.yaml", include_str!("../../../../deploy/runbooks/teradata-data-mover/failover.yaml")),
+    ("switchback.yaml", include_str!("../../../../deploy/runbooks/teradata-data-mover/switchback.yaml")),
+];
+/// The shipped sample group.
+const GROUP_FILE: &str = include_str!("../../../../deploy/runbooks/teradata-data-mover/group.yaml");
+
+/// The group's name.
+pub const NAME: &str = "dm";
+const AGENTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The world, with Baton in it.
+pub struct Installation {
+    // Dropped first: what Baton started ends before the world under it.
+    pub cluster: Cluster,
+    pub world: World,
+    programs: Programs,
+    files: PathBuf,
+}
+
+impl Installation {
+    /// Builds the world in `directory`, then Baton in it, and returns when everything is on the line. `mode`: of the automatic
+    /// failover, as the group says it.
+    pub async fn build(
+        directory: &Path,
+        programs: Programs,
+        helper: PathBuf,
+        binaries: Binaries,
+        mode: &str,
+        mut say: impl FnMut(&str),
+    ) -> Result<Self> {
+        let network = Network::claim_any()?;
+        let range = network.address(1).octets();
+        say("two sides, each with a server, a real PostgreSQL as repository, and three agents");
+        let world = World::build(directory, network, &programs, helper).await?;
+        say("three coordinators, an agent of Baton on each of the eight machines");
+        let registry = world.fleet.registry();
+        let mut cluster = Cluster::start(registry, &directory.join("baton"), [range[1], range[2]], binaries)?;
+        let machines = Side::BOTH.map(Side::machines).concat();
+        for machine in &machines {
+            cluster.add_agent(registry, machine, &world.fleet.agent(machine, &allowed(&world, &programs))?)?;
+        }
+        let installation = Self { cluster, world, programs, files: directory.join("files") };
+        installation.cluster.wait_for_agents(&machines, AGENTS_WITHIN)?;
+        say("the group, from the shipped sample files");
+        installation.write_files(mode)?;
+        installation.apply("the lab's first day")?;
+        Ok(installation)
+    }
+
+    /// `baton apply`.
+    pub fn apply(&self, reason: &str) -> Result<()> {
+        let path = self.files.join("group.yaml");
+        self.cluster.json(&["apply", &path.display().to_string(), "--reason", reason]).map(drop)
+    }
+
+    /// A client that writes to both sides; its record is also in a file beside the group's.
+    pub fn start_client(&self) -> Result<Client> {
+        let services = Side::BOTH.map(|side| self.world.rest(side));
+        Client::start(&services, Duration::from_millis(25), &self.files.join("acknowledged.jsonl"))
+    }
+
+    /// PostgreSQL's programs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// Writes group and runbooks, with this mode of automatic failover.
+    pub fn write_files(&self, mode: &str) -> Result<()> {
+        fs::create_dir_all(&self.files)?;
+        for (name, text) in SHIPPED {
+            fs::write(self.files.join(name), text)?;
+        }
+        fs::write(self.files.join("group.yaml"), self.group_text(mode)?).context("write the group")
+    }
+
+    /// The shipped group with this world's names, addresses and timings.
+    fn group_text(&self, mode: &str) -> Result<String> {
+        let mut text = GROUP_FILE.to_owned();
+        let mut put = |sample: &str, own: &str| -> Result<()> {
+            ensure!(text.contains(sample), "the sample group has no {sample:?}");
+            text = text.replace(sample, own);
+            Ok(())
+        };
+        for side in Side::BOTH {
+            for name in side.machines() {
+                let machine = self.world.fleet.machine(name);
+                let vars = format!(
+                    ", vars: {{ daemon_properties: {:?}, copies: {:?}, process: \"machine-service {} \" }} }}",
+                    machine.path(PROPERTIES),
+                    machine.path(COPIES),
+                    machine.root.display()
+                );
+                let sample = GROUP_FILE.lines().find(|line| line.starts_with(&format!("  {name}: {{ address: ")));
+                let sample = sample.with_context(|| format!("the sample group has no {name}"))?;
+                put(sample, &format!("  {name}: {{ address: {}{vars}", machine.address))?;
+            }
+        }
+        let port = self.world.repository(Side::Primary).address.port();
+        put("repository: 5432", &format!("repository: {port}"))?;
+        put("port: 5432", &format!("port: {port}"))?;
+        put("tls: verify, ca_file: /etc/baton/repository-ca.pem", "tls: off")?;
+        for program in ["pg_dump", "pg_restore"] {
+            put(&format!("/usr/bin/{program}"), &self.programs.of_postgres(program).display().to_string())?;
+        }
+        ensure!(GROUP_FILE.contains(&format!("database: {DATABASE}, user: {USER}")), "the sample group's repository");
+        // A script asked five times a second on eight machines would be all that this one does: processes are looked for instead.
+        for service in ["daemon", "agent", "dsa", "sync"] {
+            put(
+                &format!("probe: {{ service: {{ name: \"${{vars.services.{service}}}\" }} }}\n"),
+                &format!(
+                    "probe: {{ process: {{ program: baton-lab, arguments_contain: \"${{host.vars.process}}${{vars.services.{service}}}\" }} }}\n    \
+                     stop: {{ service.stop: {{ name: \"${{vars.services.{service}}}\" }} }}\n"
+                ),
+            )?;
+        }
+        put("    exclusive: true\n", "    exclusive: true\n    every: 200ms\n    timeout: 2s\n")?;
+        put(
+            "  repository:\n    on: repository\n",
+            "  repository:\n    on: repository\n    every: 200ms\n    timeout: 2s\n",
+        )?;
+        put("mode: on\n", &format!("mode: {mode}\n"))?;
+        put("for: 30s", "for: 1s")?;
+        put("grace: 1m", "grace: 1s")?;
+        put("cooldown: 10m", "cooldown: 1s")?;
+        put("lasts: 15s, stop_within: 15s", "lasts: 3s, stop_within: 2s")?;
+        Ok(text)
+    }
+}
+
+/// What the machines' administrators allow: their services, their own files, the repositories, PostgreSQL's programs.
+fn allowed(world: &World, programs: &Programs) -> Allowed {
+    let repository = world.repository(Side::Primary);
+    let mut allowed = vec!["/bin/mv".to_owned()];
+    allowed.extend(["pg_dump", "pg_restore"].map(|program| programs.of_postgres(program).display().to_string()));
+    Allowed {
+        databases: vec![DATABASE.to_owned()],
+        programs: allowed,
+        paths: vec![format!("{}/**", world.fleet.directory().display())],
+        secrets: BTreeMap::from([("data-mover-repository".to_owned(), repository.password.clone())]),
+        ..Allowed::default()
+    }
+}
