@@ -292,7 +292,15 @@ async fn teradata_data_mover(options: &Simple) -> Result<bool> {
     teller.chapter("Building the world");
     let told = async {
         let say = |line: &str| eprintln!("          {line}");
-        let mut lab = data_mover::Installation::build(&folder.path, programs, helper, binaries, "on", say).await?;
+        let mut lab = data_mover::Installation::build(
+            &folder.path,
+            programs,
+            helper,
+            binaries,
+            &data_mover::installation::Setting::default(),
+            say,
+        )
+        .await?;
         let show = if options.json { Show::Quiet } else { Show::Brief };
         if let Err(error) = story::data_mover::tell(&mut lab, &mut teller, show).await {
             teller.check("the story was told to the end", false, format!("{error:#}"));

@@ -36,6 +36,28 @@ const GROUP_FILE: &str = include_str!("../../../../deploy/runbooks/teradata-data
 pub const NAME: &str = "dm";
 const AGENTS_WITHIN: Duration = Duration::from_secs(60);
 
+/// How the lab's group differs from the shipped one.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// `off`, `observe` or `on`.
+    pub automatic: &'static str,
+    /// The lease.
+    pub lasts: &'static str,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { automatic: "on", lasts: "3s" }
+    }
+}
+
+impl Setting {
+    /// Nothing fails over by itself, and no lease ends as long as a test lasts.
+    pub fn by_hand() -> Self {
+        Self { automatic: "off", lasts: "10m" }
+    }
+}
+
 /// The world, with Baton in it.
 pub struct Installation {
     // Dropped first: what Baton started ends before the world under it.
@@ -46,14 +68,13 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Builds the world in `directory`, then Baton in it, and returns when everything is on the line. `mode`: of the automatic
-    /// failover, as the group says it.
+    /// Builds the world in `directory`, then Baton in it, and returns when everything is on the line.
     pub async fn build(
         directory: &Path,
         programs: Programs,
         helper: PathBuf,
         binaries: Binaries,
-        mode: &str,
+        setting: &Setting,
         mut say: impl FnMut(&str),
     ) -> Result<Self> {
         let network = Network::claim_any()?;
@@ -70,7 +91,7 @@ impl Installation {
         let installation = Self { cluster, world, programs, files: directory.join("files") };
         installation.cluster.wait_for_agents(&machines, AGENTS_WITHIN)?;
         say("the group, from the shipped sample files");
-        installation.write_files(mode)?;
+        installation.write_files(setting)?;
         installation.apply("the lab's first day")?;
         Ok(installation)
     }
@@ -92,17 +113,17 @@ impl Installation {
         &self.programs
     }
 
-    /// Writes group and runbooks, with this mode of automatic failover.
-    pub fn write_files(&self, mode: &str) -> Result<()> {
+    /// Writes group and runbooks.
+    pub fn write_files(&self, setting: &Setting) -> Result<()> {
         fs::create_dir_all(&self.files)?;
         for (name, text) in SHIPPED {
             fs::write(self.files.join(name), text)?;
         }
-        fs::write(self.files.join("group.yaml"), self.group_text(mode)?).context("write the group")
+        fs::write(self.files.join("group.yaml"), self.group_text(setting)?).context("write the group")
     }
 
     /// The shipped group with this world's names, addresses and timings.
-    fn group_text(&self, mode: &str) -> Result<String> {
+    fn group_text(&self, setting: &Setting) -> Result<String> {
         let mut text = GROUP_FILE.to_owned();
         let mut put = |sample: &str, own: &str| -> Result<()> {
             ensure!(text.contains(sample), "the sample group has no {sample:?}");
@@ -127,6 +148,7 @@ impl Installation {
         put("repository: 5432", &format!("repository: {port}"))?;
         put("port: 5432", &format!("port: {port}"))?;
         put("tls: verify, ca_file: /etc/baton/repository-ca.pem", "tls: off")?;
+        put("sslmode: verify-ca", "sslmode: disable")?;
         for program in ["pg_dump", "pg_restore"] {
             put(&format!("/usr/bin/{program}"), &self.programs.of_postgres(program).display().to_string())?;
         }
@@ -146,11 +168,11 @@ impl Installation {
             "  repository:\n    on: repository\n",
             "  repository:\n    on: repository\n    every: 200ms\n    timeout: 2s\n",
         )?;
-        put("mode: on\n", &format!("mode: {mode}\n"))?;
+        put("mode: on\n", &format!("mode: {}\n", setting.automatic))?;
         put("for: 30s", "for: 1s")?;
         put("grace: 1m", "grace: 1s")?;
         put("cooldown: 10m", "cooldown: 1s")?;
-        put("lasts: 15s, stop_within: 15s", "lasts: 3s, stop_within: 2s")?;
+        put("lasts: 15s, stop_within: 15s", &format!("lasts: {}, stop_within: 2s", setting.lasts))?;
         Ok(text)
     }
 }
