@@ -125,7 +125,12 @@ async fn session(channel: Channel, state: &State) {
                 };
                 send(Up::Finished(wire::finished(&order.task, order.fence, &report))).await;
             }
-            Down::Welcome(_) | Down::HeartbeatReply(_) | Down::Forget(_) | Down::ReadFile(_) => {}
+            Down::Welcome(_)
+            | Down::HeartbeatReply(_)
+            | Down::Forget(_)
+            | Down::ReadFile(_)
+            | Down::Assign(_)
+            | Down::DeedsKept(_) => {}
         }
     }
 }
