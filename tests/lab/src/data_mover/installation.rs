@@ -108,6 +108,26 @@ impl Installation {
         Client::start(&services, Duration::from_millis(25), &self.files.join("acknowledged.jsonl"))
     }
 
+    /// The power of a whole side goes, with Baton's agents on it. Returns how many processes died.
+    pub fn crash(&mut self, side: Side) -> Result<usize> {
+        // The repository first: nothing may be acknowledged after the moment of the crash.
+        let mut died = self.world.kill_repository(side)?;
+        for machine in side.machines() {
+            self.cluster.kill_agent(machine);
+            died += 1 + self.world.fleet.crash(machine)?;
+        }
+        Ok(died)
+    }
+
+    /// The side's machines run again, with their repository and Baton's agents, and nothing else.
+    pub async fn boot(&mut self, side: Side) -> Result<()> {
+        self.world.start_repository(side).await?;
+        for machine in side.machines() {
+            self.cluster.start_agent(self.world.fleet.registry(), machine)?;
+        }
+        self.cluster.wait_for_agents(&side.machines(), AGENTS_WITHIN)
+    }
+
     /// PostgreSQL's programs.
     pub fn programs(&self) -> &Programs {
         &self.programs
@@ -154,9 +174,12 @@ impl Installation {
         }
         ensure!(GROUP_FILE.contains(&format!("database: {DATABASE}, user: {USER}")), "the sample group's repository");
         // A script asked five times a second on eight machines would be all that this one does: processes are looked for instead.
-        for service in ["daemon", "agent", "dsa", "sync"] {
+        let components = ["daemon", "agent", "dsa"].map(|service| (service, "components"));
+        for (service, manager) in components.into_iter().chain([("sync", "sync")]) {
             put(
-                &format!("probe: {{ service: {{ name: \"${{vars.services.{service}}}\" }} }}\n"),
+                &format!(
+                    "probe: {{ service: {{ name: \"${{vars.services.{service}}}\", manager: \"${{vars.managers.{manager}}}\" }} }}\n"
+                ),
                 &format!(
                     "probe: {{ process: {{ program: baton-lab, arguments_contain: \"${{host.vars.process}}${{vars.services.{service}}}\" }} }}\n    \
                      stop: {{ service.stop: {{ name: \"${{vars.services.{service}}}\" }} }}\n"

@@ -5,3 +5,4 @@ mod crashes;
 mod driver;
 mod judge;
 mod story;
+mod way_back;
