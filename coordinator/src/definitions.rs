@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use baton_engine::{
-    command::{Definition, Source},
+    command::{AutomaticRule, Definition, LeaseRule, Source},
     state,
 };
 use baton_model::{
     check::{FileKind, kind_of},
     diagnostic::Diagnostic,
-    group::Group,
+    group::{Automatic, Group, Mode},
     ids::RunbookName,
     outcome::Fault,
     parse::{parse_group, parse_runbook},
@@ -57,10 +57,22 @@ pub fn read(files: &[Source]) -> Result<Vec<(Group, Definition)>, Vec<Diagnostic
             hosts: group.hosts.keys().cloned().collect(),
             source: file.clone(),
             runbooks,
+            automatic: automatic_of(&group),
+            lease: group.lease.map(|lease| LeaseRule { lease, holders: baton_planner::assign::holders(&group) }),
         };
         groups.push((group, definition));
     }
     Ok(groups)
+}
+
+/// What the engine must know of a policy that may start a run.
+fn automatic_of(group: &Group) -> Option<AutomaticRule> {
+    match &group.automatic {
+        Some(Automatic::Policy(policy)) if policy.mode == Mode::On => {
+            Some(AutomaticRule { runbook: policy.runbook.clone(), cooldown: policy.cooldown })
+        }
+        _ => None,
+    }
 }
 
 /// `path` as seen from the folder of `file`.

@@ -1,11 +1,18 @@
-//! What only the leader does: announce its reign, send what is due, watch deadlines and reachability, ask for samples.
+//! What only the leader does: announce its reign, send what is due, watch deadlines and reachability, ask for samples,
+//! renew leases, and watch the groups that fail over by themselves.
 
+pub mod assigner;
 pub mod dispatcher;
+pub mod lessor;
 pub mod questions;
 pub mod reachability;
 pub mod sampler;
+pub mod watchman;
 
+pub use assigner::Assigner;
 pub use dispatcher::Dispatcher;
+pub use lessor::Lessor;
 pub use questions::Questions;
 pub use reachability::Reachability;
 pub use sampler::Sampler;
+pub use watchman::Watchman;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{agent::AgentApi, operator::OperatorApi, peer::PeerApi},
     config::Config,
-    leader::{Dispatcher, Reachability, Sampler},
+    leader::{Dispatcher, Lessor, Reachability, Sampler, Watchman},
     probes::Probes,
     proposer::Proposer,
     replica::Replica,
@@ -96,17 +96,23 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
         &addresses,
         &world.connector,
     );
+    let (lessor, beats) = Lessor::new(log.clone(), sessions.clone(), world.clock.clone());
+    let watchman = Watchman::new(log.clone(), proposer.clone(), reachability.clone(), world.clock.clone());
     let dispatcher = Dispatcher::new(
         log.clone(),
         proposer.clone(),
         sessions.clone(),
         events,
         reachability.clone(),
+        lessor.clone(),
+        watchman.clone(),
         Span(config.delivery.unreachable_after_ms),
     );
     let background = CancellationToken::new();
     let dispatching = tokio::spawn(dispatcher.run(background.clone()));
     let sampler = Sampler::new(log.clone(), proposer.clone(), sessions.clone());
+    tokio::spawn(lessor.clone().run(beats, background.clone()));
+    tokio::spawn(watchman.run(background.clone()));
     tokio::spawn(sampler.clone().run(background.clone()));
     tokio::spawn(world.tls.clone().watch(RELOAD_EVERY, background.clone()));
 
@@ -117,7 +123,8 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     if let Some(address) = incoming.local_addr() {
         tracing::info!(%address, name, "listening");
     }
-    let agents = AgentApi::new(name, config.delivery.heartbeat_ms, log.clone(), proposer.clone(), sessions.clone());
+    let agents =
+        AgentApi::new(name, config.delivery.heartbeat_ms, log.clone(), proposer.clone(), sessions.clone(), lessor);
     let operators = OperatorApi { log: log.clone(), proposer, sessions: sessions.clone(), reachability, sampler };
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;

@@ -7,13 +7,17 @@ use std::{
 };
 
 use baton_model::{
-    ids::{HostName, TaskId},
+    assignment::{Seen, Tenure},
+    ids::{ComponentName, GroupName, HostName, TaskId},
     outcome::{Fault, Observation},
     time::Moment,
     view::ProgressView,
 };
 use baton_proto::v1::{Acknowledged, Hello, ToAgent, to_agent};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Messages that may wait for one agent; one that does not take them is dropped, and comes back with a clear head.
@@ -21,6 +25,9 @@ const QUEUE_MAX: usize = 256;
 
 /// Parts of one file that may wait for its reader.
 const FILE_PARTS_MAX: usize = 256;
+
+/// Components of one host whose health is remembered.
+const SEEN_MAX: usize = 4096;
 
 /// Tasks of one host whose progress is remembered.
 const TASKS_MAX: usize = 1024;
@@ -31,9 +38,24 @@ pub type SessionId = u64;
 /// What the dispatcher must know of.
 #[derive(Debug)]
 pub enum Event {
-    Opened { host: HostName, session: SessionId },
-    Closed { host: HostName, session: SessionId },
-    Acknowledged { host: HostName, session: SessionId, message: Acknowledged },
+    Opened {
+        host: HostName,
+        session: SessionId,
+    },
+    Closed {
+        host: HostName,
+        session: SessionId,
+    },
+    Acknowledged {
+        host: HostName,
+        session: SessionId,
+        message: Acknowledged,
+    },
+    /// Its agent stands otherwise with a group than it did.
+    Stands {
+        host: HostName,
+        session: SessionId,
+    },
 }
 
 /// What is known of a task beyond the log.
@@ -50,6 +72,11 @@ struct Session {
     sender: mpsc::Sender<Box<ToAgent>>,
     end: CancellationToken,
     tasks: HashMap<TaskId, Live>,
+    /// What its agent last saw of each component.
+    seen: BTreeMap<(GroupName, ComponentName), Seen>,
+    /// Where its agent last said that it stands, and when that was heard, by this process's own monotonic clock.
+    tenures: Vec<Tenure>,
+    tenures_heard: Option<Instant>,
 }
 
 impl Session {
@@ -107,7 +134,16 @@ impl Sessions {
         let mut inner = self.lock();
         inner.next += 1;
         let id = inner.next;
-        let session = Session { id, hello, sender, end: end.clone(), tasks: HashMap::new() };
+        let session = Session {
+            id,
+            hello,
+            sender,
+            end: end.clone(),
+            tasks: HashMap::new(),
+            seen: BTreeMap::new(),
+            tenures: Vec::new(),
+            tenures_heard: None,
+        };
         if let Some(old) = inner.sessions.insert(host.clone(), session) {
             old.end.cancel();
         }
@@ -205,6 +241,58 @@ impl Sessions {
 
     pub fn live(&self, host: &HostName, task: &TaskId) -> Option<Live> {
         self.lock().sessions.get(host)?.tasks.get(task).cloned()
+    }
+
+    /// What its agent sees of its components; what it does not name stays as it was.
+    pub fn probed(&self, host: &HostName, id: SessionId, seen: Vec<Seen>) {
+        let mut inner = self.lock();
+        let Some(session) = inner.sessions.get_mut(host).filter(|session| session.id == id) else { return };
+        let mut changed = false;
+        for one in seen {
+            let key = (one.group.clone(), one.component.clone());
+            if session.seen.len() >= SEEN_MAX && !session.seen.contains_key(&key) {
+                continue;
+            }
+            changed |= session.seen.get(&key).is_none_or(|old| old.health != one.health || old.what != one.what);
+            session.seen.insert(key, one);
+        }
+        drop(inner);
+        if changed {
+            self.touch();
+        }
+    }
+
+    /// What the agents on the line last saw.
+    pub fn seen(&self) -> BTreeMap<HostName, Vec<Seen>> {
+        let inner = self.lock();
+        let with = inner.sessions.iter().filter(|(_, session)| !session.seen.is_empty());
+        with.map(|(host, session)| (host.clone(), session.seen.values().cloned().collect())).collect()
+    }
+
+    /// Where an agent says that it stands, as of this moment.
+    pub fn stands(&self, host: &HostName, id: SessionId, tenures: Vec<Tenure>) {
+        let mut inner = self.lock();
+        let Some(session) = inner.sessions.get_mut(host).filter(|session| session.id == id) else { return };
+        let changed = session.tenures.len() != tenures.len()
+            || session.tenures.iter().zip(&tenures).any(|(old, new)| {
+                let outline = |tenure: &Tenure| (tenure.epoch, tenure.index, tenure.quiet, tenure.lease_left.0 == 0);
+                outline(old) != outline(new)
+            });
+        session.tenures = tenures;
+        session.tenures_heard = Some(Instant::now());
+        drop(inner);
+        if changed {
+            let _ = self.events.send(Event::Stands { host: host.clone(), session: id });
+            self.touch();
+        }
+    }
+
+    /// Where a host on the line stands with a group, and how long ago it said so.
+    pub fn tenure(&self, host: &HostName, group: &GroupName) -> Option<(Tenure, Duration)> {
+        let inner = self.lock();
+        let session = inner.sessions.get(host)?;
+        let tenure = session.tenures.iter().find(|tenure| tenure.group == *group)?;
+        Some((tenure.clone(), session.tenures_heard?.elapsed()))
     }
 
     /// Changes whenever something that a view shows has changed.

@@ -133,6 +133,10 @@ fn step_lines(view: &PlanView, step: &Step, together: bool, id_width: usize, loo
         Work::Rejoin { member } => {
             lines.push(Line::new(indent).with(Paint::Plain, format!("{member} counts as a good standby again")));
         }
+        Work::Rearm => {
+            let words = "the group may fail over by itself again";
+            lines.push(Line::new(indent).with(Paint::Plain, words.to_owned()));
+        }
         Work::ProveUnreachable { endpoints, from, guard } => {
             let guard = guard.as_ref().map_or(String::new(), |guard| format!(" (guard: {guard})"));
             let words = format!(

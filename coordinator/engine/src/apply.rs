@@ -17,13 +17,17 @@ use crate::{
 
 mod abort_run;
 mod acknowledge_fence;
+mod confirm_cause;
 mod confirm_step;
 mod declare_lost;
 mod define_group;
+mod end_lease;
 mod expire_task;
 mod open_window;
 mod override_guard;
+mod pause_automatic;
 mod raise_generation;
+mod record_deeds;
 mod record_sample;
 mod report_sightings;
 mod report_task;
@@ -80,12 +84,22 @@ fn dispatch(state: &mut State, context: &Context<'_>, command: &Command) -> Resu
     match command {
         Command::DefineGroup { group, definition } => define_group::define(state, context, group, definition),
         Command::RemoveGroup { group } => define_group::remove(state, group),
-        Command::StartRun { plan, digest, acceptance } => {
-            start_run::start(state, context, plan, digest, acceptance.as_deref())
+        Command::StartRun { plan, digest, acceptance, cause } => {
+            let said = start_run::Said { acceptance: acceptance.as_deref(), cause: cause.as_deref() };
+            start_run::start(state, context, plan, digest, &said)
         }
         Command::RecordSample { group, sample, host, sampled } => {
             record_sample::record(state, group, sample, host, sampled)
         }
+        Command::ConfirmCause { run, evidence } => confirm_cause::confirm(state, context, run, evidence),
+        Command::CallOffRun { run, why } => confirm_cause::call_off(state, context, run, why),
+        Command::EndLease { run, step, index, host, how } => {
+            end_lease::end(state, context, run, step, *index, host, how)
+        }
+        Command::GiveUpLease { run, step, index, why } => end_lease::give_up(state, context, run, step, *index, why),
+        Command::SetAutomatic { group, word } => pause_automatic::say(state, context, group, *word),
+        Command::RecordJudgement { group, what } => pause_automatic::judge(state, context, group, what),
+        Command::RecordDeeds { host, deeds } => record_deeds::record(state, context, host, deeds),
         Command::ReportTask { task, report } => report_task::report(state, context, task, report),
         Command::DeclineTask { task, fault } => report_task::decline(state, context, task, fault),
         Command::ExpireTask { task } => expire_task::expire(state, context, task),

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_model::{
+    assignment::Deed,
     author::Author,
     bill::{Acceptance, Sampled},
     digest::Digest,
+    group::Lease,
     ids::{GroupName, HostName, MemberName, RunId, RunbookName, SampleName, StepId, TaskId},
     outcome::{Fault, Report},
     plan::Plan,
-    time::Moment,
+    time::{Moment, Span},
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,45 @@ pub struct Definition {
     pub hosts: BTreeSet<HostName>,
     pub source: Source,
     pub runbooks: BTreeMap<RunbookName, Source>,
+    /// Where the group may fail over by itself: what the engine holds such a start against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<AutomaticRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseRule>,
+}
+
+/// Of a policy whose mode is `on`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutomaticRule {
+    pub runbook: RunbookName,
+    pub cooldown: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRule {
+    pub lease: Lease,
+    /// Each member's hosts with components that must not run without it.
+    pub holders: BTreeMap<MemberName, BTreeSet<HostName>>,
+}
+
+/// What an operator says of failing over without a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutomaticWord {
+    Pause,
+    Resume,
+    /// The group is limited no more.
+    Rearm,
+}
+
+impl AutomaticWord {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AutomaticWord::Pause => "pause",
+            AutomaticWord::Resume => "resume",
+            AutomaticWord::Rearm => "rearm",
+        }
+    }
 }
 
 /// Which of a run's tasks an operator means.
@@ -82,6 +123,49 @@ pub enum Command {
         /// Where the plan can lose data; for this one run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         acceptance: Option<Box<Acceptance>>,
+        /// Why it starts by itself: said by a coordinator alone, and only for the runbook that the group's policy names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<String>,
+    },
+    /// What a run started by itself for is still so: it may act.
+    ConfirmCause {
+        run: RunId,
+        evidence: String,
+    },
+    /// It is not so any more; nothing has been done.
+    CallOffRun {
+        run: RunId,
+        why: String,
+    },
+    /// The old primary's host has released its lease, or it has certainly run out.
+    EndLease {
+        run: RunId,
+        step: StepId,
+        /// Of the entry since which the transfer waits.
+        index: u64,
+        host: HostName,
+        how: String,
+    },
+    /// Nobody could tell in time that it has.
+    GiveUpLease {
+        run: RunId,
+        step: StepId,
+        index: u64,
+        why: String,
+    },
+    SetAutomatic {
+        group: GroupName,
+        word: AutomaticWord,
+    },
+    /// What a policy that only observes would have done.
+    RecordJudgement {
+        group: GroupName,
+        what: String,
+    },
+    /// What a host did on its own account.
+    RecordDeeds {
+        host: HostName,
+        deeds: Vec<Deed>,
     },
     /// What a host said of itself, asked while it lives. Changes nothing that a plan is made from.
     RecordSample {

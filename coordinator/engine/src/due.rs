@@ -7,6 +7,7 @@ use baton_model::{
 };
 use serde_json::Value;
 
+use crate::assign;
 use crate::state::{Phase, Run, State, TaskState, TaskStatus, run::Verdict};
 
 /// Beyond a task's own timeout, which its agent enforces, before the coordinator gives up hearing of it.
@@ -24,6 +25,9 @@ pub fn gives_up(task: &TaskState) -> Option<Moment> {
     }
 }
 
+/// A lease that nobody can tell the end of is waited for so long, where the step has no timeout.
+pub const LEASE_PATIENCE: Span = Span::from_secs(900);
+
 /// Everything that is to be done now, and when to ask again.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Duties {
@@ -34,6 +38,10 @@ pub struct Duties {
     pub expired: Vec<TaskId>,
     /// Stages whose windows are open: when most coordinators' clocks agree, propose `OpenWindow`.
     pub openings: Vec<DueOpening>,
+    /// Runs that started by themselves: look again, and propose `ConfirmCause` or `CallOffRun`.
+    pub rechecks: Vec<RunId>,
+    /// Whose leases must end before the role moves: propose `EndLease` or `GiveUpLease`.
+    pub leases: Vec<DueLease>,
     /// What the coordinators are to try to connect to: propose `ReportSightings`.
     pub probes: Vec<DueProbe>,
     /// The next moment at which the answer changes without a new entry.
@@ -66,6 +74,18 @@ pub struct DueOpening {
     pub stage: usize,
 }
 
+/// A transfer waits for the leases of these hosts to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueLease {
+    pub run: RunId,
+    pub step: StepId,
+    /// Of the entry since which it waits.
+    pub index: u64,
+    pub hosts: Vec<HostName>,
+    /// It has waited long enough: the step fails, and somebody decides.
+    pub give_up: bool,
+}
+
 /// A step that the coordinators themselves carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueProbe {
@@ -88,13 +108,13 @@ pub fn due(state: &State, now: Moment) -> Duties {
 pub fn due_except(state: &State, now: Moment, given: impl Fn(&TaskId) -> Option<u64>) -> Duties {
     let mut duties = Duties::default();
     for run in state.runs.values().filter(|run| !run.phase.is_over()) {
-        due_of(run, now, &given, &mut duties);
+        due_of(state, run, now, &given, &mut duties);
     }
     duties.orders.sort_by(|a, b| (a.index, &a.task).cmp(&(b.index, &b.task)));
     duties
 }
 
-fn due_of(run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Option<u64>, duties: &mut Duties) {
+fn due_of(state: &State, run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Option<u64>, duties: &mut Duties) {
     let wake = |duties: &mut Duties, at: Moment| {
         duties.wake = Some(duties.wake.map_or(at, |other| other.min(at)));
     };
@@ -108,7 +128,13 @@ fn due_of(run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Option<u64>, dutie
             wake(duties, next);
         }
     }
+    if run.phase == Phase::Checking {
+        duties.rechecks.push(run.id.clone());
+    }
     if run.phase == Phase::Running {
+        for lease in leases(state, run, now) {
+            duties.leases.push(lease);
+        }
         duties.probes.extend(probes(run));
     }
     for (step, state) in &run.steps {
@@ -159,6 +185,25 @@ fn due_of(run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Option<u64>, dutie
             }
         }
     }
+}
+
+/// The current stage's transfer, where it waits for leases to end.
+fn leases(state: &State, run: &Run, now: Moment) -> Vec<DueLease> {
+    let Some(group) = state.groups.get(&run.id.group) else { return Vec::new() };
+    let steps = run.plan.stages.get(run.stage).map_or(&[][..], |stage| &stage.steps).iter();
+    steps
+        .filter_map(|step| {
+            let Verdict::AwaitsLease { index, since, ended } = &run.steps.get(&step.id)?.verdict else { return None };
+            let patience = if step.timeout.0 == 0 { LEASE_PATIENCE } else { step.timeout };
+            Some(DueLease {
+                run: run.id.clone(),
+                step: step.id.clone(),
+                index: *index,
+                hosts: assign::holders(group).filter(|host| !ended.contains_key(*host)).cloned().collect(),
+                give_up: now >= since.plus(patience),
+            })
+        })
+        .collect()
 }
 
 /// The current stage's steps that ask the coordinators.

@@ -5,6 +5,7 @@ use crate::state::State;
 pub mod authority;
 pub mod bounded;
 pub mod counting;
+pub mod lease;
 pub mod one_primary;
 pub mod one_run;
 pub mod order;
@@ -24,6 +25,7 @@ pub fn check(before: &State, after: &State) -> Vec<Violation> {
         found.extend(whats.into_iter().map(|what| Violation { invariant, what }));
     };
     say("one primary", one_primary::check(before, after));
+    say("lease", lease::check(before, after));
     say("one run at a time", one_run::check(after));
     say("order", order::check(after));
     say("authority", authority::check(before, after));

@@ -5,6 +5,7 @@
 //! Read in this order:
 
 pub mod apply;
+pub mod assign;
 pub mod codec;
 pub mod command;
 pub mod due;
@@ -12,3 +13,4 @@ pub mod invariant;
 pub mod progress;
 pub mod sighting;
 pub mod state;
+pub mod vigil;

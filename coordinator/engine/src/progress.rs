@@ -17,6 +17,7 @@ use baton_model::{
 };
 use serde_json::Value;
 
+use crate::assign;
 use crate::state::{
     FACTS_MAX, FOUND_BYTES_MAX, Phase, Run, State, StepState, TaskState, TaskStatus,
     run::{Intent, Verdict},
@@ -30,6 +31,8 @@ pub(crate) fn advance(state: &mut State, run: &mut Run, author: &Author, index: 
     loop {
         match run.phase {
             Phase::Running => {}
+            // Nothing is done before it is known that it must be.
+            Phase::Checking => return,
             Phase::Aborting => return undo::advance(run, author, index),
             Phase::Halted { .. }
             | Phase::AbortHalted { .. }
@@ -179,8 +182,16 @@ fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: 
                 Err(why) => Verdict::Failed { why },
             },
             Work::Transfer { detach_old, because } => {
-                role::transfer(state, run, step, *detach_old, because.as_ref(), author)
+                let waits = state
+                    .groups
+                    .get(&run.plan.group)
+                    .is_some_and(|group| group.definition.lease.is_some() && assign::holders(group).next().is_some());
+                match waits {
+                    true => Verdict::AwaitsLease { index, since: now, ended: BTreeMap::new() },
+                    false => role::transfer(state, run, step, *detach_old, because.as_ref(), author),
+                }
             }
+            Work::Rearm => role::rearm(state, run, author),
             Work::Rejoin { member } => role::rejoin(state, run, member),
             Work::Detach { member, because } => role::detach(state, run, step, member, because, author),
             Work::ProveUnreachable { guard, .. } => {
@@ -196,7 +207,7 @@ fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: 
     run.mark = index;
     let Some(current) = run.steps.get_mut(&step.id) else { return };
     current.began = Some(now);
-    if !matches!(verdict, Verdict::Open | Verdict::Waiting | Verdict::Probing { .. }) {
+    if !matches!(verdict, Verdict::Open | Verdict::Waiting | Verdict::Probing { .. } | Verdict::AwaitsLease { .. }) {
         current.ended = Some(now);
         for task in &mut current.tasks {
             if task.status == TaskStatus::Pending
@@ -207,6 +218,15 @@ fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: 
         }
     }
     current.verdict = verdict;
+}
+
+/// The old primary's lease has ended everywhere: the role moves, or it is said why not.
+pub(crate) fn transfer_now(state: &mut State, run: &mut Run, step: &Step, author: &Author) {
+    let Work::Transfer { detach_old, because } = &step.work else { return };
+    let verdict = role::transfer(state, run, step, *detach_old, because.as_ref(), author);
+    let Some(current) = run.steps.get_mut(&step.id) else { return };
+    current.verdict = verdict;
+    current.ended = Some(author.when);
 }
 
 /// Marks the steps that must wait for their windows, and no others. Answers whether one waits.
@@ -388,6 +408,7 @@ fn finish(state: &mut State, run: &mut Run, step: &Step, now: Moment) -> bool {
         Verdict::Waiting
         | Verdict::AwaitsWindow
         | Verdict::Probing { .. }
+        | Verdict::AwaitsLease { .. }
         | Verdict::Done { .. }
         | Verdict::Skipped { .. }
         | Verdict::Failed { .. } => Vec::new(),

@@ -13,8 +13,10 @@ use serde_json::Value;
 
 use crate::command::{Answer, Definition};
 
+pub mod automatic;
 pub mod run;
 
+pub use automatic::{Alert, Alerts, AutomaticState, Limited};
 pub use run::{Happening, Phase, Run, StepState, TaskState, TaskStatus};
 
 /// Answers remembered for requests that may be asked again.
@@ -77,6 +79,10 @@ pub struct Group {
     pub samples: Samples,
     pub open_run: Option<RunId>,
     pub last_run: u64,
+    #[serde(default, skip_serializing_if = "AutomaticState::is_default")]
+    pub automatic: AutomaticState,
+    #[serde(default, skip_serializing_if = "Alerts::is_empty")]
+    pub alerts: Alerts,
 }
 
 /// What is left of a removed group.

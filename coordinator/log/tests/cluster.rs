@@ -219,8 +219,10 @@ fn a_graceful_stop_hands_the_leadership_over() {
         let leader = cluster.leader();
         let (id, before) = (leader.id, leader.log().leadership().borrow().clone());
         cluster.member_mut(id).stop();
-        // Handed over, not elected after a timeout: there is a new leader when the stop returns, one term later.
-        let successor = cluster.running().map(|m| m.log().leadership().borrow().clone()).max_by_key(|l| l.term);
+        // Handed over, not elected after a timeout: when the stop returns there is a new leader, one term later. The other
+        // follower may not have heard of it yet.
+        let successor =
+            cluster.running().map(|m| m.log().leadership().borrow().clone()).max_by_key(|l| (l.term, l.leader_id));
         let successor = successor.expect("two nodes run");
         assert_eq!(successor.term, before.term + 1);
         assert!(successor.leader_id.is_some_and(|leader| leader != id), "{successor:?}");

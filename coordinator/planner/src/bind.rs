@@ -85,6 +85,7 @@ fn tasks_of(step: &Step) -> usize {
         Work::Transfer { .. }
         | Work::Rejoin { .. }
         | Work::Detach { .. }
+        | Work::Rearm
         | Work::ProveUnreachable { .. }
         | Work::Confirm { .. }
         | Work::Approval { .. } => 0,
@@ -154,6 +155,7 @@ impl Binding<'_> {
                 because: self.sentence(step, because, &turn.scope)?,
             },
             WorkDefinition::Rejoined { member } => Work::Rejoin { member: self.member(step, member, &turn.scope)? },
+            WorkDefinition::Rearm => Work::Rearm,
             WorkDefinition::Unreachable { .. } if left_out => {
                 Work::ProveUnreachable { endpoints: Vec::new(), from: 1, guard: step.guard.clone() }
             }

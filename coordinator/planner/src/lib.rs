@@ -7,6 +7,7 @@ pub mod request;
 pub mod rule;
 pub mod target;
 pub mod scope;
+pub mod assign;
 pub mod bind;
 pub mod consequence;
 pub mod sample;

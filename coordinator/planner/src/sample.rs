@@ -53,11 +53,18 @@ pub fn questions(group: &Group, situation: &Situation) -> Vec<Question> {
 }
 
 fn ask(group: &Group, action: &str, params: &Value, scope: &Scope) -> Result<Asked, String> {
-    let resolve = |value: &Value| {
+    let params = resolve(group, params, scope)?;
+    Action::parse(action, &params).map_err(|error| error.to_string())?;
+    Ok(Asked { action: action.to_owned(), params })
+}
+
+/// Parameters with every value filled in but secrets, for one host; connections that are named are the group's.
+pub(crate) fn resolve(group: &Group, params: &Value, scope: &Scope) -> Result<Value, String> {
+    let fill = |value: &Value| {
         let rendered = render(value, scope, &Default::default()).map_err(|error| error.to_string())?;
         Ok::<Value, String>(rendered.value)
     };
-    let mut params = resolve(params)?;
+    let mut params = fill(params)?;
     // A connection's name stands for the group's definition, and that is for this host too.
     let look_up = |slot: &mut Value| {
         let Some(name) = slot.as_str() else { return Ok(()) };
@@ -65,17 +72,20 @@ fn ask(group: &Group, action: &str, params: &Value, scope: &Scope) -> Result<Ask
             let known: Vec<&str> = group.connections.keys().map(String::as_str).collect();
             format!("there is no connection {name:?} (there is: {})", known.join(", "))
         })?;
-        *slot = resolve(connection)?;
+        *slot = fill(connection)?;
         Ok::<(), String>(())
     };
+    // Of an action, or one level down: the query of a component's probe.
     if let Some(slot) = params.get_mut("connection") {
+        look_up(slot)?;
+    }
+    if let Some(slot) = params.get_mut("sql").and_then(|query| query.get_mut("connection")) {
         look_up(slot)?;
     }
     if let Some(Value::Array(replicas)) = params.get_mut("replicas") {
         replicas.iter_mut().try_for_each(look_up)?;
     }
-    Action::parse(action, &params).map_err(|error| error.to_string())?;
-    Ok(Asked { action: action.to_owned(), params })
+    Ok(params)
 }
 
 /// Who would lose and who would take over in a plan that can lose data.

@@ -5,19 +5,24 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use baton_engine::command::Command;
 use baton_log::{Log, ProposeError};
 use baton_model::{
+    assignment::Deed,
     author::Actor,
     ids::{HostName, TaskId},
     outcome::{DATA_BYTES_MAX, OUTPUT_BYTES_MAX, Output, Report},
 };
 use baton_platform::identity::require_agent;
 use baton_proto::v1::{self, FromAgent, ToAgent, agent_sessions_server::AgentSessions, from_agent, to_agent};
-use baton_wire::agent as wire;
+use baton_wire::{agent as wire, assignment};
 use futures::Stream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    leader::Lessor,
     proposer::{ProposalError, Proposer},
     replica::Replica,
     sessions::{SessionId, Sessions},
@@ -25,6 +30,8 @@ use crate::{
 
 /// Reports being committed at once for all agents; more wait at their sessions.
 const REPORTS_MAX: usize = 512;
+/// An agent of which nothing was heard for so many periods of its heartbeat is not there any more: a cut network says nothing.
+const HEARTBEATS_MISSED_MAX: u32 = 5;
 /// How long an agent may take for its Hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,13 +45,21 @@ struct Context {
     log: Log<Replica>,
     proposer: Proposer,
     sessions: Sessions,
+    lessor: Lessor,
     reports: Arc<Semaphore>,
 }
 
 impl AgentApi {
-    pub fn new(name: String, heartbeat_ms: u64, log: Log<Replica>, proposer: Proposer, sessions: Sessions) -> Self {
+    pub fn new(
+        name: String,
+        heartbeat_ms: u64,
+        log: Log<Replica>,
+        proposer: Proposer,
+        sessions: Sessions,
+        lessor: Lessor,
+    ) -> Self {
         let reports = Arc::new(Semaphore::new(REPORTS_MAX));
-        Self { name, heartbeat_ms, context: Arc::new(Context { log, proposer, sessions, reports }) }
+        Self { name, heartbeat_ms, context: Arc::new(Context { log, proposer, sessions, lessor, reports }) }
     }
 }
 
@@ -68,13 +83,22 @@ impl AgentSessions for AgentApi {
         let (sender, receiver) = mpsc::channel::<Box<Result<ToAgent, Status>>>(1);
         let context = self.context.clone();
         let (session, end) = (opened.id, opened.end.clone());
+        let silence = Duration::from_millis(self.heartbeat_ms.max(50)) * HEARTBEATS_MISSED_MAX;
         tracing::info!(%host, session, "agent on the line");
         tokio::spawn(async move {
             let mut down = opened.messages;
             let first = ToAgent { message: Some(to_agent::Message::Welcome(welcome)) };
             if sender.send(Box::new(Ok(first))).await.is_ok() {
+                // Counted from its first heartbeat: what has come since then shows that the agent is there.
+                let mut heard: Option<Instant> = None;
                 loop {
+                    let silent_at = heard.map(|heard| heard + silence);
                     tokio::select! {
+                        () = fallen_silent(silent_at) => {
+                            tracing::warn!(%host, session, "no heartbeat for {silence:?}: the session is ended");
+                            let _ = sender.try_send(Box::new(Err(Status::deadline_exceeded("no heartbeat came"))));
+                            break;
+                        }
                         () = end.cancelled() => {
                             let _ = sender.send(Box::new(Err(Status::aborted("the session was ended by the coordinator")))).await;
                             break;
@@ -89,6 +113,9 @@ impl AgentSessions for AgentApi {
                         },
                         message = from.next() => match message {
                             Some(Ok(FromAgent { message: Some(message) })) => {
+                                if heard.is_some() || matches!(message, from_agent::Message::Heartbeat(_)) {
+                                    heard = Some(Instant::now());
+                                }
                                 // Boxed, so that a session that hears nothing has no room for it.
                                 if let Err(status) = Box::pin(hear(&context, &host, session, message)).await {
                                     let _ = sender.send(Box::new(Err(status))).await;
@@ -108,6 +135,14 @@ impl AgentSessions for AgentApi {
     }
 }
 
+/// At that moment; never without one.
+async fn fallen_silent(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Takes one message. An error ends the session with that status.
 async fn hear(
     context: &Arc<Context>,
@@ -119,12 +154,9 @@ async fn hear(
     match message {
         Message::Hello(_) => return Err(Status::invalid_argument("a session has one Hello")),
         Message::Heartbeat(beat) => {
-            let reply = v1::HeartbeatReply {
-                sequence: beat.sequence,
-                sent_monotonic_ms: beat.sent_monotonic_ms,
-                ..Default::default()
-            };
-            context.sessions.send(host, session, to_agent::Message::HeartbeatReply(reply));
+            let tenures = assignment::parse_tenures(&beat.tenures).map_err(malformed)?;
+            context.sessions.stands(host, session, tenures);
+            context.lessor.answer(host, session, beat.sequence, beat.sent_monotonic_ms);
         }
         Message::Accepted(accepted) => {
             let task = own(host, wire::parse_task_id("Accepted", accepted.task).map_err(malformed)?)?;
@@ -168,8 +200,17 @@ async fn hear(
             let (request, answer) = wire::parse_sampled(sampled).map_err(malformed)?;
             context.sessions.sampled(host, request, answer);
         }
-        // The lease, health and deeds of agents are taken in elsewhere; until then they are not asked for.
-        Message::Assigned(_) | Message::Probed(_) | Message::Deeds(_) => {}
+        Message::Assigned(assigned) => {
+            let (_, reign, index) = assignment::parse_assigned(assigned);
+            tracing::debug!(%host, %reign, index, "assigned");
+        }
+        Message::Probed(probed) => {
+            context.sessions.probed(host, session, assignment::parse_probed(&probed).map_err(malformed)?);
+        }
+        Message::Deeds(deeds) => {
+            let deeds = assignment::parse_deeds(&deeds).map_err(malformed)?;
+            record_deeds(context, host, session, deeds).await;
+        }
         Message::FilePart(part) => {
             let answer = match wire::parse_file_fault(&part).map_err(malformed)? {
                 None => Ok((part.content, part.last)),
@@ -206,6 +247,30 @@ async fn spawn_report(context: &Arc<Context>, host: &HostName, session: SessionI
             context.sessions.forget(&host, &task);
             let forget = v1::Forget { task: Some(wire::task_id(&task)) };
             context.sessions.send(&host, session, to_agent::Message::Forget(forget));
+        }
+    });
+}
+
+/// Records what a host did on its own account, and lets its agent forget that. An agent tells it again until then.
+async fn record_deeds(context: &Arc<Context>, host: &HostName, session: SessionId, deeds: Vec<Deed>) {
+    let Some(number) = deeds.iter().map(|deed| deed.number).max() else { return };
+    if !context.log.leadership().borrow().ready {
+        return;
+    }
+    let Ok(permit) = context.reports.clone().acquire_owned().await else { return };
+    for deed in &deeds {
+        tracing::warn!(%host, group = %deed.group, failed = deed.failed, "{}", deed.what);
+    }
+    let (context, host) = (context.clone(), host.clone());
+    tokio::spawn(async move {
+        let _permit = permit;
+        let command = Command::RecordDeeds { host: host.clone(), deeds };
+        match context.proposer.propose(Actor::Agent(host.clone()), "", None, command).await {
+            Ok(_) => {
+                let kept = v1::DeedsKept { number };
+                context.sessions.send(&host, session, to_agent::Message::DeedsKept(kept));
+            }
+            Err(error) => tracing::debug!(%host, %error, "deeds were not recorded here"),
         }
     });
 }

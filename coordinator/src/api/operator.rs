@@ -298,7 +298,7 @@ impl Operator for OperatorApi {
             Some(bill) => Some(Box::new(accepted(&plan, bill, &request.accepted_data_loss, &request.shown_bill)?)),
         };
         let bill = bill.as_ref().map(json).unwrap_or_default();
-        let command = Command::StartRun { plan: Box::new(plan), digest, acceptance };
+        let command = Command::StartRun { plan: Box::new(plan), digest, acceptance, cause: None };
         match self.proposer.propose(who, &wish.reason, id, command).await.map_err(status_of)? {
             Answer::Started { run } => Ok(Response::new(StartReply { run: run.to_string(), bill })),
             other => Err(Status::internal(format!("unexpected answer {other:?}"))),

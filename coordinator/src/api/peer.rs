@@ -23,7 +23,13 @@ impl Coordinators for PeerApi {
     async fn reached(&self, request: Request<ReachedRequest>) -> Result<Response<ReachedReply>, Status> {
         require_coordinator(&request)?;
         let hosts = self.sessions.hosts().iter().map(ToString::to_string).collect();
-        Ok(Response::new(ReachedReply { hosts, now_unix_ms: self.clock.now_unix_ms(), seen: Default::default() }))
+        Ok(Response::new(ReachedReply {
+            hosts,
+            now_unix_ms: self.clock.now_unix_ms(),
+            seen: (self.sessions.seen().iter())
+                .map(|(host, seen)| (host.to_string(), baton_wire::assignment::seen(seen).into()))
+                .collect(),
+        }))
     }
 
     async fn try_connections(

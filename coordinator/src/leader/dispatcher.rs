@@ -10,19 +10,23 @@ use std::{
 };
 
 use baton_engine::{
+    assign,
     command::Command,
-    due::{self, DueOrder, DueRaise, Duties},
+    due::{self, DueLease, DueOrder, DueRaise, Duties},
 };
 use baton_log::Log;
 use baton_model::{
     fence::{Fence, Reign},
-    ids::{HostName, TaskId},
+    ids::{GroupName, HostName, RunId, TaskId},
     order::Order,
     plan::Unreachable,
     time::{Moment, Span},
 };
 use baton_proto::v1::{self, to_agent};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -31,10 +35,14 @@ use crate::{
     sessions::{Event, SessionId, Sessions},
 };
 
-use super::{Questions, Reachability};
+use super::{Assigner, Lessor, Questions, Reachability, Watchman};
 
 /// Longest time between two looks at what is due: covers what no event announces.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// As long as a lease is waited for.
+const LOOK_AT_LEASES: Duration = Duration::from_millis(50);
+/// The end of a lease that was proposed and is not committed by then is proposed again.
+const PROPOSE_AGAIN: Duration = Duration::from_secs(2);
 /// Proposals of this leader on its own account that may be under way at once.
 const PROPOSALS_MAX: usize = 64;
 
@@ -46,6 +54,8 @@ pub struct Dispatcher {
     events: mpsc::UnboundedReceiver<Event>,
     reachability: Reachability,
     questions: Questions,
+    lessor: Lessor,
+    watchman: Watchman,
     unreachable_after: Span,
     /// What this reign has done; forgotten when it ends.
     reign: Option<ReignState>,
@@ -68,6 +78,9 @@ struct ReignState {
     proposed: HashSet<TaskId>,
     /// Since when a host with a skippable order has had no session.
     absent: HashMap<HostName, Moment>,
+    assigner: Assigner,
+    /// Ends of leases that were proposed, and when.
+    ended: HashMap<(RunId, u64, HostName), Instant>,
 }
 
 struct Sent {
@@ -94,11 +107,25 @@ impl Dispatcher {
         sessions: Sessions,
         events: mpsc::UnboundedReceiver<Event>,
         reachability: Reachability,
+        lessor: Lessor,
+        watchman: Watchman,
         unreachable_after: Span,
     ) -> Self {
         let proposals = Arc::new(Semaphore::new(PROPOSALS_MAX));
         let questions = Questions::new(log.clone(), proposer.clone(), reachability.clone());
-        Self { log, proposer, sessions, events, reachability, questions, unreachable_after, reign: None, proposals }
+        Self {
+            log,
+            proposer,
+            sessions,
+            events,
+            reachability,
+            questions,
+            lessor,
+            watchman,
+            unreachable_after,
+            reign: None,
+            proposals,
+        }
     }
 
     /// Runs until `stop`.
@@ -152,6 +179,8 @@ impl Dispatcher {
                 }
                 reign.absent.remove(&host);
             }
+            // `turn` looks at it, if anybody waits for it.
+            Event::Stands { .. } => {}
             Event::Closed { host, session } => {
                 if reign.sent.get(&host).is_some_and(|sent| sent.session == session) {
                     reign.sent.remove(&host);
@@ -168,6 +197,7 @@ impl Dispatcher {
                     let said = Reign { generation: message.generation, term: message.term };
                     if said == reign.reign {
                         announced.acknowledged = true;
+                        reign.assigner.greet(&host);
                     } else {
                         tracing::warn!(%host, "obeys reign {said}, this one is {}", reign.reign);
                     }
@@ -210,9 +240,13 @@ impl Dispatcher {
                 ordered: HashSet::new(),
                 proposed: HashSet::new(),
                 absent: HashMap::new(),
+                assigner: Assigner::default(),
+                ended: HashMap::new(),
             });
         }
         self.announce();
+        // Before any order that follows from the same state.
+        self.assign(reign);
         let Some(state) = &self.reign else { return LOOK_AGAIN };
         let mut duties = self.log.with(|replica| {
             due::due_except(&replica.state, now, |task| {
@@ -228,12 +262,83 @@ impl Dispatcher {
         for probe in std::mem::take(&mut duties.probes) {
             self.questions.probe(probe);
         }
+        for run in std::mem::take(&mut duties.rechecks) {
+            self.watchman.recheck(&run);
+        }
+        let leases = std::mem::take(&mut duties.leases);
+        self.end_leases(&leases);
         // Orders before fences: what is still wanted on a host hears of its newer authority before what is older ends there.
         let absent = self.send(duties.orders, now);
         self.raise(&raises);
         self.skip_unreachable(absent, now, finished).await;
         let until = wake.map_or(LOOK_AGAIN, |wake| Duration::from_millis(wake.since(now).as_millis().max(1)));
-        until.min(LOOK_AGAIN)
+        // That a lease runs out is announced by nothing.
+        let most = if leases.is_empty() { LOOK_AGAIN } else { LOOK_AT_LEASES };
+        until.min(most)
+    }
+
+    /// What hosts are to their groups, to those that have not heard it.
+    fn assign(&mut self, reign: Reign) {
+        let Some(state) = &mut self.reign else { return };
+        let index = self.log.with(|replica| {
+            state.assigner.look(&replica.state);
+            replica.state.index
+        });
+        let fence = Fence { generation: reign.generation, term: reign.term, index };
+        let ReignState { assigner, announced, .. } = state;
+        let known = |host: &HostName| {
+            announced.get(host).filter(|announced| announced.acknowledged).map(|announced| announced.session)
+        };
+        assigner.send(fence, known, &self.sessions, &self.lessor);
+    }
+
+    /// Proposes what has ended of the leases that a transfer waits for.
+    fn end_leases(&mut self, leases: &[DueLease]) {
+        for due in leases {
+            let mut waits = Vec::new();
+            for host in &due.hosts {
+                let how = match self.ended(&due.run.group, host, due.index) {
+                    Ok(how) => how,
+                    Err(why_not) => {
+                        waits.push(format!("{host}: {why_not}"));
+                        continue;
+                    }
+                };
+                let Some(state) = &mut self.reign else { return };
+                let key = (due.run.clone(), due.index, host.clone());
+                if state.ended.get(&key).is_some_and(|at| at.elapsed() < PROPOSE_AGAIN) {
+                    continue;
+                }
+                state.ended.insert(key, Instant::now());
+                let (run, step) = (due.run.clone(), due.step.clone());
+                self.propose_detached(Command::EndLease { run, step, index: due.index, host: host.clone(), how }, None);
+            }
+            if due.give_up && !waits.is_empty() {
+                let why = format!("the old primary may still serve: {}", waits.join("; "));
+                let (run, step) = (due.run.clone(), due.step.clone());
+                self.propose_detached(Command::GiveUpLease { run, step, index: due.index, why }, None);
+            }
+        }
+    }
+
+    /// How a host's lease has ended, or why nobody can say that it has.
+    fn ended(&self, group: &GroupName, host: &HostName, index: u64) -> Result<String, String> {
+        if self.sessions.session_of(host).is_none() {
+            return match self.lessor.surely_over(group, host) {
+                Ok(ago) => Ok(format!(
+                    "it is out of the leader's reach, and {ago} ago everything that was promised to it had run out"
+                )),
+                Err(left) => Err(format!("out of reach, and it may serve for {left} more")),
+            };
+        }
+        match self.sessions.tenure(host, group) {
+            Some((tenure, _)) if tenure.quiet && tenure.index >= index => {
+                Ok("its agent has let go of it and saw everything exclusive stopped".to_owned())
+            }
+            Some((tenure, _)) if tenure.index < index => Err("it has not acknowledged that it must yield".to_owned()),
+            Some(_) => Err("its agent does not see everything exclusive stopped".to_owned()),
+            None => Err("its agent says nothing of this group".to_owned()),
+        }
     }
 
     /// "I lead", to every session that has not heard it in this reign.
@@ -343,6 +448,8 @@ impl Dispatcher {
                 // Counted for the host, not for the step: a host that has been away all the time costs its wait once.
                 state.absent.get(&order.task.host).is_some_and(|since| now.since(*since) >= self.unreachable_after)
             })
+            // The old primary's part is left out only when it certainly serves no more.
+            .filter(|order| self.serves_no_more(order))
             .collect();
         if ripe.is_empty() {
             return;
@@ -362,6 +469,16 @@ impl Dispatcher {
             let command = Command::SkipUnreachable { task: order.task.clone(), evidence };
             self.propose_detached(command, Some((order.task, finished.clone())));
         }
+    }
+
+    /// The host is none whose lease could still be alive.
+    fn serves_no_more(&self, order: &DueOrder) -> bool {
+        let (group, host) = (&order.task.run.group, &order.task.host);
+        let holds = self.log.with(|replica| {
+            let group = replica.state.groups.get(group);
+            group.is_some_and(|group| assign::holders(group).any(|holder| holder == host))
+        });
+        !holds || self.lessor.surely_over(group, host).is_ok()
     }
 
     /// Proposes beside the loop, so that a slow commit does not hold up other orders. Nothing is lost if it fails: the

@@ -6,14 +6,16 @@ use std::{
     time::Duration,
 };
 
-use baton_engine::sighting::Sighting;
+use baton_engine::{sighting::Sighting, vigil::Voice};
 use baton_log::Log;
 use baton_model::{
+    assignment::Seen,
     ids::HostName,
     time::{Moment, Span},
 };
 use baton_platform::{address::Address, clock::Clock, tls::Connector};
 use baton_proto::v1::{ReachedRequest, TryConnectionsRequest, coordinators_client::CoordinatorsClient};
+use baton_wire::assignment;
 use futures::future::join_all;
 use tonic::transport::Channel;
 
@@ -45,6 +47,8 @@ pub struct Survey {
     pub answers: BTreeMap<String, BTreeSet<HostName>>,
     /// Coordinator → what its clock shows. Those that did not answer are not here.
     pub clocks: BTreeMap<String, Moment>,
+    /// Coordinator → what agents told it of their components.
+    pub seen: BTreeMap<String, BTreeMap<HostName, Vec<Seen>>>,
     /// Votes in the cluster.
     pub coordinators: usize,
 }
@@ -56,6 +60,16 @@ impl Survey {
 
     pub fn not_reached_by(&self, host: &HostName) -> Vec<String> {
         self.answers.iter().filter(|(_, hosts)| !hosts.contains(host)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What each coordinator that answered knows.
+    pub fn voices(&self) -> Vec<Voice> {
+        let voice = |(name, reached): (&String, &BTreeSet<HostName>)| Voice {
+            coordinator: name.clone(),
+            reached: reached.clone(),
+            seen: self.seen.get(name).cloned().unwrap_or_default(),
+        };
+        self.answers.iter().map(voice).collect()
     }
 
     /// A majority of all coordinators answered and has no session with the host; then who they are.
@@ -127,7 +141,10 @@ impl Reachability {
                 Ok(Ok(reply)) => {
                     let reply = reply.into_inner();
                     let hosts = reply.hosts.into_iter().filter_map(|host| HostName::new(host).ok()).collect();
-                    Some((name.clone(), hosts, Moment(reply.now_unix_ms)))
+                    let seen = reply.seen.into_iter().filter_map(|(host, seen)| {
+                        Some((HostName::new(host).ok()?, assignment::parse_seen("ReachedReply", &seen).ok()?))
+                    });
+                    Some((name.clone(), hosts, Moment(reply.now_unix_ms), seen.collect()))
                 }
                 Ok(Err(status)) => {
                     tracing::debug!(coordinator = name, %status, "did not say whom it reaches");
@@ -138,13 +155,16 @@ impl Reachability {
         });
         let mut answers: BTreeMap<String, BTreeSet<HostName>> = BTreeMap::new();
         let mut clocks = BTreeMap::new();
-        for (name, hosts, now) in join_all(asked).await.into_iter().flatten() {
+        let mut seen: BTreeMap<String, BTreeMap<HostName, Vec<Seen>>> = BTreeMap::new();
+        for (name, hosts, now, told) in join_all(asked).await.into_iter().flatten() {
             clocks.insert(name.clone(), now);
+            seen.insert(name.clone(), told);
             answers.insert(name, hosts);
         }
         clocks.insert(self.itself.clone(), Moment(self.clock.now_unix_ms()));
         answers.insert(self.itself.clone(), self.sessions.hosts().into_iter().collect());
-        Survey { answers, clocks, coordinators: self.voters() }
+        seen.insert(self.itself.clone(), self.sessions.seen());
+        Survey { answers, clocks, seen, coordinators: self.voters() }
     }
 }
 
@@ -156,7 +176,7 @@ mod tests {
         let host = |name: &&str| HostName::new(*name).expect("a host's name");
         let answers =
             answers.iter().map(|(name, hosts)| ((*name).to_owned(), hosts.iter().map(host).collect())).collect();
-        Survey { answers, clocks: BTreeMap::new(), coordinators }
+        Survey { answers, coordinators, ..Survey::default() }
     }
 
     #[test]

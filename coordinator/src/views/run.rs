@@ -1,8 +1,10 @@
 //! A run as it is shown.
 
+use std::collections::BTreeMap;
+
 use baton_engine::state::{Phase, Run, StepState, TaskState, TaskStatus, run::Verdict};
 use baton_model::{
-    ids::StepId,
+    ids::{HostName, StepId},
     outcome::Outcome,
     plan::{Step, Work},
     time::Moment,
@@ -16,6 +18,7 @@ pub fn summary(run: &Run, now: Moment) -> RunSummary {
         Phase::Halted { why } | Phase::AbortHalted { why } => why.clone(),
         Phase::Aborted { note } => note.clone(),
         Phase::Running => waits(run, now),
+        Phase::Checking => "what it started for is looked at again".to_owned(),
         _ => String::new(),
     };
     let wants_a_word = run.steps.values().any(|step| step.verdict == Verdict::Waiting);
@@ -108,6 +111,7 @@ fn question(step: &Step) -> Option<String> {
         | Work::Transfer { .. }
         | Work::Rejoin { .. }
         | Work::Detach { .. }
+        | Work::Rearm
         | Work::ProveUnreachable { .. } => None,
     }
 }
@@ -117,6 +121,7 @@ fn step_view(run: &Run, id: &StepId, name: &str, stage: usize, state: &StepState
         Verdict::Done { note, by } => by.as_ref().map_or(note.clone(), |by| format!("{note} by {}", by.who)),
         Verdict::Skipped { why } | Verdict::Failed { why } => why.clone(),
         Verdict::Probing { .. } => "the coordinators try to connect".to_owned(),
+        Verdict::AwaitsLease { ended, .. } => awaited_leases(ended),
         Verdict::Open | Verdict::Waiting | Verdict::AwaitsWindow => String::new(),
     };
     StepView {
@@ -135,11 +140,18 @@ fn step_view(run: &Run, id: &StepId, name: &str, stage: usize, state: &StepState
     }
 }
 
+/// The role moves when nobody can hold it any more.
+fn awaited_leases(ended: &BTreeMap<HostName, String>) -> String {
+    let ended: Vec<String> = ended.iter().map(|(host, how)| format!("{host}: {how}")).collect();
+    let so_far = if ended.is_empty() { String::new() } else { format!("; so far {}", ended.join("; ")) };
+    format!("waits until the old primary's lease is released or has certainly run out{so_far}")
+}
+
 fn word_of_step(state: &StepState) -> StepWord {
     match &state.verdict {
         Verdict::Waiting => return StepWord::Waiting,
         Verdict::AwaitsWindow => return StepWord::Pending,
-        Verdict::Probing { .. } => return StepWord::Running,
+        Verdict::Probing { .. } | Verdict::AwaitsLease { .. } => return StepWord::Running,
         Verdict::Done { .. } => return StepWord::Done,
         Verdict::Skipped { .. } => return StepWord::Skipped,
         Verdict::Failed { .. } => return StepWord::Failed,

@@ -99,7 +99,7 @@ name!(/// Something that hosts are asked again and again.
     SampleName, "sample");
 
 /// Counts the changes of a group's primary: the fencing token. The first definition is epoch 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 

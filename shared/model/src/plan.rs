@@ -149,6 +149,8 @@ pub enum Work {
     Rejoin { member: MemberName },
     /// The member is out of step and must rejoin before the role can move again.
     Detach { member: MemberName, because: Sentence },
+    /// The group may fail over by itself again.
+    Rearm,
     /// The coordinators try to connect: none may succeed, and at least `from` of them must have tried.
     ProveUnreachable {
         /// HOST:PORT.

@@ -23,7 +23,7 @@ mod input;
 
 pub use file::Unreached;
 pub(crate) use file::{
-    DetachedFile, RETRY_DELAY, RejoinedFile, RetryFile, RuleFile, RunbookFile, StepFile, TransferFile,
+    DetachedFile, RETRY_DELAY, RearmFile, RejoinedFile, RetryFile, RuleFile, RunbookFile, StepFile, TransferFile,
 };
 pub use input::{Input, InputType};
 
@@ -173,6 +173,8 @@ pub enum WorkDefinition {
         member: String,
         because: String,
     },
+    /// The group may fail over by itself again.
+    Rearm,
     /// [`Unreached`], templates unresolved: the coordinators try to connect, and none may succeed.
     Unreachable {
         params: Value,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     action::{self, sql::Connection},
     group::{Component, ComponentProbe, Group, Sample},
-    runbook::{DetachedFile, RejoinedFile, RuleFile, RunbookFile, StepFile, TransferFile, Unreached},
+    runbook::{DetachedFile, RearmFile, RejoinedFile, RuleFile, RunbookFile, StepFile, TransferFile, Unreached},
 };
 
 macro_rules! types {
@@ -32,6 +32,7 @@ types! {
     transfer_types = TransferFile;
     rejoined_types = RejoinedFile;
     detached_types = DetachedFile;
+    rearm_types = RearmFile;
     unreached_types = Unreached;
 }
 
@@ -117,12 +118,21 @@ pub fn runbook_schema() -> Value {
         "role.transfer": nullable(published(transfer_types(), &mut definitions, "role.transfer")),
         "role.rejoined": published(rejoined_types(), &mut definitions, "role.rejoined"),
         "role.detached": published(detached_types(), &mut definitions, "role.detached"),
+        "automatic.rearm": nullable(published(rearm_types(), &mut definitions, "automatic.rearm")),
         "coordinators.unreachable": published(unreached_types(), &mut definitions, "coordinators.unreachable"),
     });
-    let works = ["confirm", "approval", "role.transfer", "role.rejoined", "role.detached", "coordinators.unreachable"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(actions.keys().cloned());
+    let works = [
+        "confirm",
+        "approval",
+        "role.transfer",
+        "role.rejoined",
+        "role.detached",
+        "automatic.rearm",
+        "coordinators.unreachable",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .chain(actions.keys().cloned());
     step["oneOf"] = works.map(|work| json!({ "required": [work] })).collect();
     if let (Some(properties), Some(known)) = (properties.as_object_mut(), step["properties"].as_object_mut()) {
         known.append(properties);

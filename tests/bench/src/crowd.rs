@@ -180,7 +180,7 @@ impl Agent {
             tokio::select! {
                 _ = beats.tick() => {
                     sequence += 1;
-                    let beat = Heartbeat { sequence, sent_monotonic_ms: 0 };
+                    let beat = Heartbeat { sequence, sent_monotonic_ms: 0, tenures: Default::default() };
                     up.send(FromAgent { message: Some(Up::Heartbeat(beat)) }).await?;
                     for (finished, told) in untold.iter_mut().filter(|(_, told)| told.elapsed() >= RESEND) {
                         *told = Instant::now();
@@ -234,6 +234,8 @@ impl Agent {
             | Down::HeartbeatReply(_)
             | Down::Observe(_)
             | Down::Sample(_)
+            | Down::Assign(_)
+            | Down::DeedsKept(_)
             | Down::ReadFile(_) => None,
         })
     }

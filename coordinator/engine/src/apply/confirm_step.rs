@@ -34,6 +34,7 @@ pub(super) fn confirm(state: &mut State, context: &Context<'_>, id: &RunId, step
             | Work::Transfer { .. }
             | Work::Rejoin { .. }
             | Work::Detach { .. }
+            | Work::Rearm
             | Work::ProveUnreachable { .. } => return Err(nothing()),
         };
         if approval {

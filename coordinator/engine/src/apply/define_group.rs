@@ -44,6 +44,8 @@ pub(super) fn define(
                 samples: BTreeMap::new(),
                 open_run: None,
                 last_run: before.map_or(0, |before| before.last_run),
+                automatic: Default::default(),
+                alerts: Default::default(),
             },
         );
         return Ok(Answer::Defined { revision });
@@ -63,6 +65,7 @@ pub(super) fn define(
     }
     group.definition = definition.clone();
     group.revision += 1;
+    group.alerts.heard.retain(|host, _| definition.hosts.contains(host));
     group.standings.retain(|member, _| definition.members.contains(member));
     group.samples.retain(|_, hosts| {
         hosts.retain(|host, _| definition.hosts.contains(host));

@@ -95,7 +95,9 @@ pub(super) fn skip(state: &mut State, context: &Context<'_>, id: &RunId, target:
 fn leaves_out_whole(state: &StepState, step: &StepId, target: &Target) -> bool {
     match state.verdict {
         Verdict::Failed { .. } => target.step.as_ref().is_none_or(|wanted| wanted == step),
-        Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Probing { .. } => target.step.as_ref() == Some(step),
+        Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Probing { .. } | Verdict::AwaitsLease { .. } => {
+            target.step.as_ref() == Some(step)
+        }
         Verdict::Open | Verdict::Done { .. } | Verdict::Skipped { .. } => false,
     }
 }

@@ -20,14 +20,23 @@ use crate::{
     state::{Phase, Run, Standing, State, StepState, TaskState, TaskStatus, run::is_undo},
 };
 
-use super::{Context, close, define_group::busy, no_group};
+use super::{Context, close, confirm_cause::within, define_group::busy, no_group};
+
+mod automatic;
+
+/// What goes with a plan.
+pub(super) struct Said<'a> {
+    pub acceptance: Option<&'a Acceptance>,
+    /// Why it starts by itself.
+    pub cause: Option<&'a str>,
+}
 
 pub(super) fn start(
     state: &mut State,
     context: &Context<'_>,
     plan: &Plan,
     digest: &Digest,
-    acceptance: Option<&Acceptance>,
+    said: &Said<'_>,
 ) -> Result<Answer, Fault> {
     let group = state.groups.get(&plan.group).ok_or_else(|| no_group(&plan.group))?;
     if let Some(open) = &group.open_run {
@@ -63,11 +72,17 @@ pub(super) fn start(
         None => return moved(format!("group {} no longer has a runbook {}", plan.group, plan.runbook)),
     }
     well_formed(plan)?;
-    let accepted_loss = plan.loses_data.then(|| accepted(plan, acceptance)).transpose()?.cloned();
+    let accepted_loss = plan.loses_data.then(|| accepted(plan, said.acceptance)).transpose()?.cloned();
     if plan.transfer_stage().is_some() {
         role_may_move(state, plan)?;
     }
+    if said.cause.is_some() {
+        automatic::may_start(state, context, plan)?;
+    }
     let group = state.groups.get_mut(&plan.group).ok_or_else(|| no_group(&plan.group))?;
+    if said.cause.is_some() {
+        group.automatic.fired = Some(context.author.when);
+    }
     group.last_run += 1;
     let id = RunId { group: plan.group.clone(), number: group.last_run };
     group.open_run = Some(id.clone());
@@ -75,7 +90,7 @@ pub(super) fn start(
         id: id.clone(),
         plan: Arc::new(plan.clone()),
         digest: digest.clone(),
-        phase: Phase::Running,
+        phase: if said.cause.is_some() { Phase::Checking } else { Phase::Running },
         started: context.author.clone(),
         ended: None,
         stage: 0,
@@ -84,12 +99,16 @@ pub(super) fn start(
         overrides: BTreeMap::new(),
         registered: BTreeMap::new(),
         transferred: false,
+        cause: said.cause.map(within),
         accepted_loss,
         undo: None,
         mark: context.index,
         history: VecDeque::new(),
     };
     run.note(context.author, format!("started {} of {} ({})", plan.runbook, plan.group, digest.short()));
+    if let Some(cause) = run.cause.clone() {
+        run.note(context.author, format!("it started by itself: {cause}"));
+    }
     if let Some(Acceptance { typed, bill }) = run.accepted_loss.clone() {
         run.note(context.author, format!("accepted the loss of data by typing {typed:?}: {}", bill.verdict()));
     }
@@ -153,11 +172,13 @@ fn well_formed(plan: &Plan) -> Result<(), Fault> {
                 Work::Transfer { .. } => transfers += 1,
                 Work::Rejoin { .. }
                 | Work::Detach { .. }
+                | Work::Rearm
                 | Work::ProveUnreachable { .. }
                 | Work::Confirm { .. }
                 | Work::Approval { .. } => {}
             }
-            if stage.precheck && matches!(step.work, Work::Transfer { .. } | Work::Rejoin { .. } | Work::Detach { .. })
+            if stage.precheck
+                && matches!(step.work, Work::Transfer { .. } | Work::Rejoin { .. } | Work::Detach { .. } | Work::Rearm)
             {
                 return wrong(format!("precheck {} changes the group", step.id));
             }
@@ -186,6 +207,7 @@ fn open_step(step: &Step) -> StepState {
         Work::Transfer { .. }
         | Work::Rejoin { .. }
         | Work::Detach { .. }
+        | Work::Rearm
         | Work::ProveUnreachable { .. }
         | Work::Confirm { .. }
         | Work::Approval { .. } => Vec::new(),

@@ -116,6 +116,19 @@ pub(super) fn detach(
     Verdict::Done { note, by: None }
 }
 
+/// The group may fail over by itself again.
+pub(super) fn rearm(state: &mut State, run: &mut Run, author: &Author) -> Verdict {
+    let Some(group) = state.groups.get_mut(&run.plan.group) else {
+        return Verdict::Failed { why: format!("group {} is gone", run.plan.group) };
+    };
+    let note = match group.automatic.limited.take() {
+        Some(limited) => format!("the group is no longer limited by {}", limited.by),
+        None => "the group was not limited".to_owned(),
+    };
+    run.note(author, note.clone());
+    Verdict::Done { note, by: None }
+}
+
 /// A sentence with what earlier steps registered filled in, on one line and no longer than the state may hold.
 fn said(run: &Run, step: &Step, sentence: &Sentence) -> Result<String, String> {
     let mut text = sentence.text.clone();

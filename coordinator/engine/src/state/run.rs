@@ -41,6 +41,9 @@ pub struct Run {
     pub registered: BTreeMap<String, Value>,
     /// The role has moved in this run: from here on, back is another switchover.
     pub transferred: bool,
+    /// Why it started by itself; none where a person started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// The loss of data that was accepted when it started, for this run alone; by whom and when is `started`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_loss: Option<Acceptance>,
@@ -54,6 +57,8 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]
 pub enum Phase {
+    /// It started by itself, and what it started for is looked at again; nothing has been ordered.
+    Checking,
     Running,
     /// Nothing new is dispatched; an operator decides.
     Halted {
@@ -86,6 +91,7 @@ impl Phase {
     }
     pub fn as_str(&self) -> &'static str {
         match self {
+            Phase::Checking => "checking",
             Phase::Running => "running",
             Phase::Halted { .. } => "halted",
             Phase::Aborting => "aborting",
@@ -122,6 +128,13 @@ pub enum Verdict {
     /// The coordinators are asked what they can connect to, on account of the entry at `index`.
     Probing {
         index: u64,
+    },
+    /// The role moves once the lease of each of the old primary's hosts has ended, on account of the entry at `index`.
+    AwaitsLease {
+        index: u64,
+        since: Moment,
+        /// Whose has, and how.
+        ended: BTreeMap<HostName, String>,
     },
     Done {
         note: String,
@@ -326,7 +339,7 @@ impl StepState {
     pub fn is_over(&self) -> bool {
         match self.verdict {
             Verdict::Open => !self.tasks.is_empty() && self.tasks.iter().all(|task| task.status.is_over()),
-            Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Probing { .. } => false,
+            Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Probing { .. } | Verdict::AwaitsLease { .. } => false,
             Verdict::Done { .. } | Verdict::Skipped { .. } | Verdict::Failed { .. } => true,
         }
     }
@@ -334,7 +347,11 @@ impl StepState {
     pub fn is_good(&self) -> bool {
         match self.verdict {
             Verdict::Open => self.tasks.iter().all(|task| task.status.is_good()),
-            Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Probing { .. } | Verdict::Failed { .. } => false,
+            Verdict::Waiting
+            | Verdict::AwaitsWindow
+            | Verdict::Probing { .. }
+            | Verdict::AwaitsLease { .. }
+            | Verdict::Failed { .. } => false,
             Verdict::Done { .. } | Verdict::Skipped { .. } => true,
         }
     }

@@ -46,7 +46,7 @@ fn proposals_of_every_command_keep_their_form() {
     let commands = vec![
         ("define_group", Command::DefineGroup { group: group(), definition: definition(&["db1", "db2"]) }),
         ("remove_group", Command::RemoveGroup { group: group() }),
-        ("start_run", Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }),
+        ("start_run", Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None, cause: None }),
         ("report_task", Command::ReportTask { task: task.clone(), report }),
         ("decline_task", Command::DeclineTask { task: task.clone(), fault }),
         ("expire_task", Command::ExpireTask { task: task.clone() }),

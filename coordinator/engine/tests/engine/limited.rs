@@ -35,7 +35,7 @@ fn a_detached_member_says_why_until_it_has_rejoined_and_the_role_stays_meanwhile
     let paused = Standing::Detached { by: run, since: world.now, because };
     assert_eq!(standing(&world, "db1"), paused);
     let back = world.plan(vec![vec![transfer("1", false)]]);
-    let start = Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None };
+    let start = Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None, cause: None };
     let refused = world.tell(start.clone());
     let Answer::Refused { fault } = &refused else { panic!("{refused:?}") };
     assert_eq!(
@@ -47,7 +47,12 @@ fn a_detached_member_says_why_until_it_has_rejoined_and_the_role_stays_meanwhile
     assert!(world.state.groups[&group()].standings.is_empty());
     let back = world.plan(vec![vec![transfer("1", false)]]);
     assert_eq!(
-        code(&world.tell(Command::StartRun { digest: back.digest(), plan: Box::new(back), acceptance: None })),
+        code(&world.tell(Command::StartRun {
+            digest: back.digest(),
+            plan: Box::new(back),
+            acceptance: None,
+            cause: None
+        })),
         "started"
     );
 }
@@ -92,8 +97,13 @@ fn a_detached_target_may_rejoin_in_the_run_that_moves_the_role_and_not_without_t
     let refused = |stages: Vec<Vec<baton_model::plan::Step>>| {
         let mut world = away();
         let plan = world.plan(stages);
-        code(&world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }))
-            .to_owned()
+        code(&world.tell(Command::StartRun {
+            digest: plan.digest(),
+            plan: Box::new(plan),
+            acceptance: None,
+            cause: None,
+        }))
+        .to_owned()
     };
     assert_eq!(
         refused(vec![vec![transfer("1", false)], vec![bare("2", Work::Rejoin { member: name("db1") })]]),

@@ -106,7 +106,7 @@ fn a_guard_overridden_at_the_start_asks_nobody_and_more_than_the_cluster_has_is_
     let mut world = World::new();
     let mut plan = world.plan(vec![vec![probe("1", 2, Some("alive"))]]);
     plan.overrides.insert("alive".to_owned(), "it is only half dead".to_owned());
-    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None };
+    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None, cause: None };
     let Answer::Started { run } = world.tell(command) else { panic!("not started") };
     assert_eq!((world.phase(&run), world.due().probes.len()), ("succeeded", 0));
     let run = world.start(vec![vec![probe("1", 4, None)]]);

@@ -224,7 +224,12 @@ fn one_press(world: &mut World, press: &Press) {
         Press::Start(wishes) => {
             if world.state.groups.contains_key(&group()) {
                 let plan = world.plan(stages(wishes));
-                world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None });
+                world.tell(Command::StartRun {
+                    digest: plan.digest(),
+                    plan: Box::new(plan),
+                    acceptance: None,
+                    cause: None,
+                });
             }
         }
         Press::Report { pick, outcome, stale } => {

@@ -59,7 +59,7 @@ fn a_plan_stays_good_while_samples_come() {
     let mut world = World::new();
     let plan = world.plan(vec![vec![act("1", &["h1"])]]);
     sample(&mut world, "ag", "h1", "PRIMARY");
-    let start = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None };
+    let start = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None, cause: None };
     assert_eq!(code(&world.tell(start)), "started");
 }
 
@@ -111,7 +111,7 @@ fn losing(world: &World) -> Plan {
 fn start(world: &mut World, typed: Option<&str>) -> Answer {
     let plan = losing(world);
     let acceptance = typed.map(|typed| Box::new(Acceptance { typed: typed.to_owned(), bill: bill(world) }));
-    world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance })
+    world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance, cause: None })
 }
 
 #[test]
@@ -143,7 +143,8 @@ fn an_acceptance_where_nothing_can_be_lost_is_not_kept() {
     let mut world = World::new();
     let plan = world.plan(vec![vec![act("1", &["h1"])]]);
     let acceptance = Some(Box::new(Acceptance { typed: "pom".to_owned(), bill: bill(&world) }));
-    let started = world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance });
+    let started =
+        world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance, cause: None });
     let Answer::Started { run } = started else { panic!("{started:?}") };
     assert_eq!(world.run(&run).accepted_loss, None);
 }

@@ -313,8 +313,13 @@ fn the_role_moves_again_only_after_the_old_primary_rejoined_or_was_lost() {
     world.start(vec![vec![transfer("1", true)]]);
     let back = |world: &mut World| {
         let plan = world.plan(vec![vec![transfer("1", false)]]);
-        code(&world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }))
-            .to_owned()
+        code(&world.tell(Command::StartRun {
+            digest: plan.digest(),
+            plan: Box::new(plan),
+            acceptance: None,
+            cause: None,
+        }))
+        .to_owned()
     };
     assert!(matches!(world.state.groups[&group()].standings["db1"], Standing::Detached { .. }));
     assert_eq!(back(&mut world), "BTN-0103");
@@ -334,7 +339,12 @@ fn a_plan_out_of_date_is_refused_with_the_difference() {
     let mut refused = |change: &dyn Fn(&mut baton_model::plan::Plan)| {
         let mut plan = good.clone();
         change(&mut plan);
-        match world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }) {
+        match world.tell(Command::StartRun {
+            digest: plan.digest(),
+            plan: Box::new(plan),
+            acceptance: None,
+            cause: None,
+        }) {
             Answer::Refused { fault } => format!("{} {}", fault.code, fault.message),
             other => panic!("{other:?}"),
         }
@@ -357,12 +367,20 @@ fn a_plan_out_of_date_is_refused_with_the_difference() {
     );
     let plan = Box::new(good.clone());
     assert_eq!(
-        code(&world.tell(Command::StartRun { plan, digest: Digest::of_bytes(b"shown"), acceptance: None })),
+        code(&world.tell(Command::StartRun {
+            plan,
+            digest: Digest::of_bytes(b"shown"),
+            acceptance: None,
+            cause: None
+        })),
         "BTN-0102"
     );
     world.start(vec![vec![act("1", &["h1"])]]);
     let plan = Box::new(good.clone());
-    assert_eq!(code(&world.tell(Command::StartRun { plan, digest: good.digest(), acceptance: None })), "BTN-0101");
+    assert_eq!(
+        code(&world.tell(Command::StartRun { plan, digest: good.digest(), acceptance: None, cause: None })),
+        "BTN-0101"
+    );
     assert_eq!(code(&world.tell(Command::RemoveGroup { group: group() })), "BTN-0101");
 }
 
@@ -370,7 +388,7 @@ fn a_plan_out_of_date_is_refused_with_the_difference() {
 fn a_request_that_is_asked_again_is_answered_and_not_done_again() {
     let mut world = World::new();
     let plan = world.plan(vec![]);
-    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None };
+    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None, cause: None };
     let first = world.tell_as(operator("anna"), "", Some("r1"), command.clone());
     assert_eq!(first, Answer::Started { run: name("pom-1") });
     assert_eq!(world.tell_as(operator("anna"), "", Some("r1"), command.clone()), first);
@@ -461,11 +479,20 @@ fn what_can_lose_data_never_starts_in_a_run_that_is_not_forced() {
         let mut step = undoable("1", &["h1"]);
         force(&mut step, undo);
         let mut plan = world.plan(vec![vec![step]]);
-        let refused =
-            world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan.clone()), acceptance: None });
+        let refused = world.tell(Command::StartRun {
+            digest: plan.digest(),
+            plan: Box::new(plan.clone()),
+            acceptance: None,
+            cause: None,
+        });
         assert_eq!(code(&refused), "BTN-0126");
         plan.kind = Kind::Forced;
-        let started = world.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None });
+        let started = world.tell(Command::StartRun {
+            digest: plan.digest(),
+            plan: Box::new(plan),
+            acceptance: None,
+            cause: None,
+        });
         let Answer::Started { run } = started else { panic!("{started:?}") };
         world.report(&run, "1@h1#1", Changed);
     }

@@ -123,7 +123,7 @@ fn an_override_at_the_start_or_since_opens_every_window_of_the_run() {
     let steps = || vec![vec![within(act("1", &["h1"]), &[(100, 200)])], vec![within(act("2", &["h1"]), &[(100, 200)])]];
     let mut plan = world.plan(steps());
     plan.overrides.insert("window".to_owned(), "the manager said so".to_owned());
-    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None };
+    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None, cause: None };
     let Answer::Started { run } = world.tell(command) else { panic!("not started") };
     assert_eq!(world.orders(), "1@h1#1");
     world.report(&run, "1@h1#1", Changed);

@@ -39,6 +39,8 @@ pub fn definition(members: &[&str]) -> Definition {
         hosts: ["h1", "h2", "h3"].into_iter().map(name).collect(),
         source: Source { path: "pom.yaml".to_owned(), text: "group: pom".to_owned() },
         runbooks: BTreeMap::from([(name::<RunbookName>("move"), runbook())]),
+        automatic: None,
+        lease: None,
     }
 }
 fn runbook() -> Source {
@@ -153,7 +155,12 @@ impl World {
     }
     pub fn start(&mut self, stages: Vec<Vec<Step>>) -> RunId {
         let plan = self.plan(stages);
-        match self.tell(Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None }) {
+        match self.tell(Command::StartRun {
+            digest: plan.digest(),
+            plan: Box::new(plan),
+            acceptance: None,
+            cause: None,
+        }) {
             Answer::Started { run } => run,
             other => panic!("not started: {other:?}"),
         }

@@ -16,7 +16,7 @@ use crate::{
     expression::{Expression, Template},
     plan::{OnFailure, Retry, Unreachable},
     runbook::{
-        ActionDefinition, DetachedFile, RETRY_DELAY, RejoinedFile, RetryFile, StepDefinition, TransferFile,
+        ActionDefinition, DetachedFile, RETRY_DELAY, RearmFile, RejoinedFile, RetryFile, StepDefinition, TransferFile,
         WorkDefinition,
     },
     schema,
@@ -32,8 +32,15 @@ pub(super) struct Place {
 }
 
 /// Work that is no action on a host.
-const OTHER_WORK: &[&str] =
-    &["role.transfer", "role.rejoined", "role.detached", "coordinators.unreachable", "confirm", "approval"];
+const OTHER_WORK: &[&str] = &[
+    "role.transfer",
+    "role.rejoined",
+    "role.detached",
+    "automatic.rearm",
+    "coordinators.unreachable",
+    "confirm",
+    "approval",
+];
 /// What the coordinators themselves do, for hosts or without.
 pub(super) const UNREACHABLE: &str = "coordinators.unreachable";
 /// Keys that are read here; the others of a step are [`StepFile`]'s.
@@ -171,6 +178,10 @@ impl Reader<'_, '_> {
                 let (member, because) =
                     detached.map(|detached| (detached.member, detached.because)).unwrap_or_default();
                 WorkDefinition::Detached { member, because }
+            }
+            "automatic.rearm" => {
+                let _: RearmFile = self.decoded(first, schema::rearm_types());
+                WorkDefinition::Rearm
             }
             UNREACHABLE => WorkDefinition::Unreachable { params: self.params(first, schema::unreached_types()) },
             _ => WorkDefinition::Action(self.action(first, catalogue)),
@@ -407,7 +418,10 @@ impl Reader<'_, '_> {
                     "move it to steps, or check with service.running, process.running, sql.query or wait.until";
                 self.faults.add(entry.at, code::CONTRADICTION, message, remedy);
             }
-            WorkDefinition::Transfer { .. } | WorkDefinition::Rejoined { .. } | WorkDefinition::Detached { .. }
+            WorkDefinition::Transfer { .. }
+            | WorkDefinition::Rejoined { .. }
+            | WorkDefinition::Detached { .. }
+            | WorkDefinition::Rearm
                 if place.precheck =>
             {
                 let message = format!("{} changes something, and prechecks must not", entry.key);
@@ -457,6 +471,7 @@ fn default_name(work: &WorkDefinition) -> String {
         }
         WorkDefinition::Transfer { .. } => "role.transfer".to_owned(),
         WorkDefinition::Rejoined { member } => format!("role.rejoined {member}"),
+        WorkDefinition::Rearm => "automatic.rearm".to_owned(),
         WorkDefinition::Detached { member, .. } => format!("role.detached {member}"),
         WorkDefinition::Unreachable { .. } => UNREACHABLE.to_owned(),
         WorkDefinition::Confirm(text) | WorkDefinition::Approval(text) => first_line(text),

@@ -156,6 +156,11 @@ pub(crate) struct DetachedFile {
     pub(crate) because: String,
 }
 
+/// `automatic.rearm`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RearmFile {}
+
 /// `coordinators.unreachable`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
