@@ -20,7 +20,7 @@ pub mod service;
 pub mod slony;
 pub mod sql;
 #[cfg(test)]
-mod trial;
+pub(crate) mod trial;
 pub mod wait;
 
 pub use context::{AttachmentFile, Context, ContextOptions, Note};

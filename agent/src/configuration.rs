@@ -33,6 +33,9 @@ pub struct Configuration {
     pub tasks_max: usize,
     #[serde(default)]
     pub log: Log,
+    /// Pages for load balancers and scripts; none without it.
+    #[serde(default)]
+    pub http: Option<baton_web::Http>,
     /// The system bus, where it is not at its usual place.
     #[serde(default)]
     pub bus: Option<String>,
@@ -123,6 +126,8 @@ mod tests {
         command = ["/usr/bin/pass", "show"]
         [log]
         format = "json"
+        [http]
+        listen = "127.0.0.1:7410"
     "#;
 
     #[test]

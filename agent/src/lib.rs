@@ -14,6 +14,7 @@ pub mod action;
 pub mod host;
 pub mod output;
 pub mod policy;
+pub mod probe;
 pub mod secrets;
 
 pub mod configuration;

@@ -10,9 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     command::{
-        apply::Apply, ca::Ca, check::Check, cluster::Cluster, completion::Completion, failover::Failover, hosts::Hosts,
-        lost::Lost, lost_rows::LostRows, plan::Plan, run::Run, runs::Runs, schema::Schema, show::Show, status::Status,
-        switchover::Switchover, task_output::TaskOutput, version::Version, watch::Watch, word,
+        apply::Apply, auto::Auto, ca::Ca, check::Check, cluster::Cluster, completion::Completion, failover::Failover,
+        hosts::Hosts, lost::Lost, lost_rows::LostRows, plan::Plan, run::Run, runs::Runs, schema::Schema, show::Show,
+        status::Status, switchover::Switchover, task_output::TaskOutput, version::Version, watch::Watch, word,
     },
     exit,
 };
@@ -83,6 +83,7 @@ pub enum Command {
     Confirm(word::Confirm),
     Approve(word::Approve),
     Override(word::Override),
+    Auto(Auto),
     Lost(Lost),
     Output(TaskOutput),
     LostRows(LostRows),

@@ -29,6 +29,7 @@ pub mod runs;
 pub mod show;
 pub mod watch;
 pub mod word;
+pub mod auto;
 pub mod lost;
 pub mod task_output;
 pub mod lost_rows;
@@ -112,6 +113,7 @@ pub async fn perform(session: &Session, command: Command) -> Result<Exit, Failur
         Command::Confirm(command) => command.perform(session).await,
         Command::Approve(command) => command.perform(session).await,
         Command::Override(command) => command.perform(session).await,
+        Command::Auto(command) => command.perform(session).await,
         Command::Lost(command) => command.perform(session).await,
         Command::Output(command) => command.perform(session).await,
         Command::LostRows(command) => command.perform(session).await,

@@ -15,5 +15,6 @@ pub mod tree;
 pub mod changes;
 
 pub mod groups;
+pub mod health;
 pub mod cluster;
 pub mod lost_rows;

@@ -25,6 +25,9 @@ pub struct Config {
     pub raft: Raft,
     #[serde(default)]
     pub delivery: Delivery,
+    /// Pages for load balancers and scripts; none without it.
+    #[serde(default)]
+    pub http: Option<baton_web::Http>,
 }
 
 fn cluster() -> String {

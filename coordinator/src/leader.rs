@@ -10,7 +10,7 @@ pub mod sampler;
 pub mod watchman;
 
 pub use assigner::Assigner;
-pub use dispatcher::Dispatcher;
+pub use dispatcher::{Dispatcher, Means};
 pub use lessor::Lessor;
 pub use questions::Questions;
 pub use reachability::Reachability;

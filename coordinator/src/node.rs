@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{agent::AgentApi, operator::OperatorApi, peer::PeerApi},
     config::Config,
-    leader::{Dispatcher, Lessor, Reachability, Sampler, Watchman},
+    leader::{Dispatcher, Lessor, Means, Reachability, Sampler, Watchman},
     probes::Probes,
     proposer::Proposer,
     replica::Replica,
@@ -98,16 +98,15 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     );
     let (lessor, beats) = Lessor::new(log.clone(), sessions.clone(), world.clock.clone());
     let watchman = Watchman::new(log.clone(), proposer.clone(), reachability.clone(), world.clock.clone());
-    let dispatcher = Dispatcher::new(
-        log.clone(),
-        proposer.clone(),
-        sessions.clone(),
-        events,
-        reachability.clone(),
-        lessor.clone(),
-        watchman.clone(),
-        Span(config.delivery.unreachable_after_ms),
-    );
+    let means = Means {
+        log: log.clone(),
+        proposer: proposer.clone(),
+        sessions: sessions.clone(),
+        reachability: reachability.clone(),
+        lessor: lessor.clone(),
+        watchman: watchman.clone(),
+    };
+    let dispatcher = Dispatcher::new(means, events, Span(config.delivery.unreachable_after_ms));
     let background = CancellationToken::new();
     let dispatching = tokio::spawn(dispatcher.run(background.clone()));
     let sampler = Sampler::new(log.clone(), proposer.clone(), sessions.clone());

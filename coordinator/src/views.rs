@@ -3,5 +3,6 @@
 
 pub mod cluster;
 pub mod group;
+pub mod health;
 pub mod plan;
 pub mod run;

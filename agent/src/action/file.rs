@@ -15,10 +15,10 @@ use super::{Context, Effect, Failure, Perform};
 
 mod diff;
 mod edits;
-mod escapes;
+pub mod escapes;
 mod kept;
 mod original;
-mod properties;
+pub mod properties;
 mod restore;
 
 pub use original::Original;

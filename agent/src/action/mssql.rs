@@ -6,7 +6,7 @@
 use baton_model::outcome::Fault;
 
 mod backup;
-mod chain;
+pub mod chain;
 mod copy_of;
 mod decide;
 mod failover;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{Context, Effect, Failure, Perform, exec::check_argv};
 use crate::host::program::Program;
 
-mod reply;
+pub mod reply;
 mod script;
 
 use reply::Reply;

@@ -194,7 +194,7 @@ fn matchers(stop: &Stop) -> Result<(Matcher, Vec<Matcher>), Fault> {
     Ok((matcher, watchdogs))
 }
 
-fn bad_selector(error: SelectorError) -> Fault {
+pub(crate) fn bad_selector(error: SelectorError) -> Fault {
     match error {
         SelectorError::Empty => Fault::new(
             "BTN-0511",
@@ -220,7 +220,7 @@ fn respawned(back: &Seen, stop: &Stop) -> Fault {
     )
 }
 
-fn described(selector: &Selector) -> String {
+pub(crate) fn described(selector: &Selector) -> String {
     let part = |name: &str, text: &Option<String>| text.as_ref().map(|text| format!("{name} {text:?}"));
     let parts = [
         selector.program.as_ref().map(|program| format!("{program:?}")),

@@ -89,7 +89,7 @@ fn checked(
         }
     }
     match ready.and_then(|ready| ready.probe.as_ref()) {
-        Some(Probe::Http(wanted)) => drop(http::Target::parse(&wanted.url)?),
+        Some(Probe::Http(wanted)) => http::check(wanted)?,
         Some(Probe::Command(command)) => super::exec::check_argv(name, &command.argv)?,
         Some(Probe::Tcp(_)) | None => {}
     }
@@ -121,7 +121,7 @@ impl Service {
         }
         match probe::ask(ready.probe.as_ref()?, context).await {
             probe::Answer::Yes(_) => None,
-            probe::Answer::Refused(seen) | probe::Answer::NotYet(seen) => Some(seen),
+            probe::Answer::Refused(seen) | probe::Answer::NotYet(seen) | probe::Answer::Unasked(seen) => Some(seen),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use baton_model::action::exec::Command;
-use baton_model::action::wait::{Http, HttpProbe, Probe, Tcp, TcpProbe, Until};
+use baton_model::action::wait::{Http, Probe, Tcp, TcpProbe, Until};
 use baton_model::outcome::{Fault, Observation};
 use baton_model::time::Span;
 
@@ -15,6 +15,7 @@ use super::{Context, Effect, Failure, Perform};
 
 pub mod http;
 pub mod probe;
+mod trust;
 
 use probe::Answer;
 
@@ -31,9 +32,9 @@ pub mod bind {
         Ok(Box::new(Waiting { probe: Probe::Tcp(target), wish, every: parameters.every }))
     }
     pub fn http(parameters: &Http) -> Result<Box<dyn Perform>, Fault> {
-        super::http::Target::parse(&parameters.url)?;
-        let Http { url, status, body_contains, every } = parameters.clone();
-        Ok(Box::new(Waiting { probe: Probe::Http(HttpProbe { url, status, body_contains }), wish: Wish::Yes, every }))
+        let probe = parameters.probe();
+        super::http::check(&probe)?;
+        Ok(Box::new(Waiting { probe: Probe::Http(probe), wish: Wish::Yes, every: parameters.every }))
     }
     pub fn until(parameters: &Until) -> Result<Box<dyn Perform>, Fault> {
         crate::action::exec::check_argv("wait.until", &parameters.argv)?;
@@ -61,7 +62,7 @@ impl Waiting {
     async fn ask(&self, context: &Context) -> Result<String, String> {
         match (self.wish, probe::ask(&self.probe, context).await) {
             (Wish::Yes, Answer::Yes(seen)) | (Wish::Closed, Answer::Refused(seen)) => Ok(seen),
-            (_, Answer::Yes(seen) | Answer::Refused(seen) | Answer::NotYet(seen)) => Err(seen),
+            (_, Answer::Yes(seen) | Answer::Refused(seen) | Answer::NotYet(seen) | Answer::Unasked(seen)) => Err(seen),
         }
     }
 }

@@ -15,7 +15,7 @@ pub mod scripts;
 pub mod systemd;
 
 use scripts::{OwnCommands, Sysv};
-use systemd::Systemd;
+use systemd::{Changes, Systemd};
 
 /// What a service manager says of a service; the text is for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,10 @@ pub trait ServiceManager: Send + Sync {
     /// What still runs of a service that says it has stopped; empty where the manager cannot say.
     async fn remains(&self, _name: &str) -> Vec<String> {
         Vec::new()
+    }
+    /// What the manager says of its own accord when the service's state changes; none where it says nothing.
+    async fn changes(&self, _name: &str) -> Result<Option<Changes>, Fault> {
+        Ok(None)
     }
 }
 

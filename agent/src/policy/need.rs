@@ -132,8 +132,9 @@ pub fn needs(action: &Action) -> Vec<Need> {
         Action::MssqlLogShippingRecover(p) => list.database(&p.connection, &p.database),
         Action::MssqlLogShippingPrimary(p) => list.database(&p.connection, &p.database),
         Action::MssqlLogShippingSecondary(p) => list.database(&p.connection, &p.database),
-        // Asking a port or a page touches nothing on this host.
-        Action::WaitTcp(_) | Action::WaitHttp(_) => {}
+        // Asking a port or a page touches nothing on this host; the authority's file is read.
+        Action::WaitTcp(_) => {}
+        Action::WaitHttp(p) => p.ca_file.iter().for_each(|path| list.path(path)),
         Action::WaitUntil(p) => list.program(&p.argv),
     }
     list.0
@@ -148,8 +149,10 @@ impl List {
         if let Manager::Commands { start, stop, status } = manager {
             [start, stop, status].into_iter().for_each(|command| self.command(command));
         }
-        if let Some(Ready { probe: Some(Probe::Command(command)), .. }) = ready {
-            self.command(command);
+        match ready.and_then(|ready| ready.probe.as_ref()) {
+            Some(Probe::Command(command)) => self.command(command),
+            Some(Probe::Http(page)) => page.ca_file.iter().for_each(|path| self.path(path)),
+            Some(Probe::Tcp(_)) | None => {}
         }
         let others = ready.into_iter().flat_map(|ready| &ready.services);
         self.0.extend(others.map(|name| Need::Service(name.clone())));

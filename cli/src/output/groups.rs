@@ -3,7 +3,7 @@
 use baton_model::view::{AppliedView, GroupView, HostView, MemberView, StatusView};
 
 use super::{
-    cluster,
+    cluster, health,
     look::{Look, Paint},
     table::Table,
     text, time, tree,
@@ -11,7 +11,8 @@ use super::{
 
 /// `baton status`.
 pub fn status(view: &StatusView, look: &Look) -> String {
-    let mut drawn = cluster::headline(&view.cluster, look);
+    let mut drawn = health::dual_active(&view.groups, look);
+    drawn.push_str(&cluster::headline(&view.cluster, look));
     if view.groups.is_empty() {
         drawn.push_str("no groups yet: \"baton apply GROUP-FILE\" defines one\n");
         return drawn;
@@ -53,7 +54,8 @@ pub fn status(view: &StatusView, look: &Look) -> String {
 
 /// `baton status GROUP`.
 pub fn group(view: &GroupView, look: &Look) -> String {
-    let mut drawn = format!(
+    let mut drawn = health::dual_active([view], look);
+    drawn.push_str(&format!(
         "{}  {}\n{} is primary since {}, in epoch {} (revision {})\n",
         look.paint(Paint::Bold, view.name.as_str()),
         text::one_line(&view.description),
@@ -61,7 +63,7 @@ pub fn group(view: &GroupView, look: &Look) -> String {
         time::stamp(view.primary_since, &look.zone),
         view.epoch,
         view.revision,
-    );
+    ));
     for limit in &view.limits {
         drawn.push_str(&look.paint(Paint::Warn, &format!("! limited: {}", text::one_line(limit))));
         drawn.push('\n');
@@ -70,6 +72,7 @@ pub fn group(view: &GroupView, look: &Look) -> String {
         drawn.push_str(&look.paint(Paint::Warn, &format!("! {}", text::one_line(warning))));
         drawn.push('\n');
     }
+    drawn.push_str(&health::lines(view, look));
     if let Some(run) = &view.open_run {
         let why = if run.why.is_empty() { String::new() } else { format!(": {}", text::one_line(&run.why)) };
         let words = format!("{} ({}) is {}{why}", run.id, run.runbook, run.phase);
@@ -84,6 +87,7 @@ pub fn group(view: &GroupView, look: &Look) -> String {
         }
     }
     drawn.push_str(&members.draw(look));
+    drawn.push_str(&health::tables(view, look));
     drawn.push('\n');
     let mut runbooks = Table::new(&["RUNBOOK", "KIND", "WHAT IT DOES"]);
     for runbook in &view.runbooks {

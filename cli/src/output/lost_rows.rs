@@ -38,7 +38,8 @@ pub fn tables(all: &[LostRows], look: &Look) -> String {
         if lost.rows.is_empty() {
             continue;
         }
-        let heading: Vec<(Paint, String)> = lost.columns.iter().map(|name| (Paint::Dim, name.clone())).collect();
+        let heading: Vec<(Paint, String)> =
+            lost.columns.iter().map(|name| (Paint::Dim, text::one_line(name))).collect();
         let cell = |cell: &String| (Paint::Plain, text::one_line(cell));
         let rows: Vec<Vec<(Paint, String)>> = lost.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
         drawn.push_str(&table::draw_rows(std::iter::once(&heading).chain(&rows), look));
@@ -115,5 +116,14 @@ mod tests {
         let other = LostRows::read("edb", "id,note\n9,x\n");
         let document = "database,id,note\nfdb,1,\"a \"\"b\"\", c\"\nfdb,2,\"two\nlines\"\nfdb,3,\nedb,9,x\n";
         assert_eq!(csv(&[lost, other]), document);
+    }
+
+    /// Found by feeding it whatever bytes.
+    #[test]
+    fn a_columns_name_does_not_steer_a_terminal() {
+        let read = LostRows::read("fdb", "id\u{7},\u{1b}[2J\n1,2\n");
+        let look = Look { width: 80, color: false, unicode: true, zone: jiff::tz::TimeZone::UTC };
+        let drawn = tables(&[read], &look);
+        assert!(!drawn.contains(['\u{7}', '\u{1b}']), "{drawn:?}");
     }
 }

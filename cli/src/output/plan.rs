@@ -113,6 +113,11 @@ fn step_lines(view: &PlanView, step: &Step, together: bool, id_width: usize, loo
             lines.push(Line::new(indent).with(Paint::Dim, format!("only if {when}, which earlier steps decide")));
         }
     }
+    if let Some(refusal) = &step.refusal {
+        let guard = refusal.guard.as_ref().map_or(String::new(), |guard| format!(" (guard: {guard})"));
+        let words = format!("the start is refused unless it holds{guard}: {}", refusal.remedy);
+        lines.extend(paragraph(&words, indent, Paint::Dim, look));
+    }
     match &step.work {
         Work::Act { tasks } => {
             for task in tasks {
@@ -135,7 +140,7 @@ fn step_lines(view: &PlanView, step: &Step, together: bool, id_width: usize, loo
         }
         Work::Rearm => {
             let words = "the group may fail over by itself again";
-            lines.push(Line::new(indent).with(Paint::Plain, words.to_owned()));
+            lines.push(Line::new(indent).with(Paint::Plain, words));
         }
         Work::ProveUnreachable { endpoints, from, guard } => {
             let guard = guard.as_ref().map_or(String::new(), |guard| format!(" (guard: {guard})"));

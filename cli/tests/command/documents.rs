@@ -8,7 +8,8 @@ use baton_model::{
 use baton_model::{
     outcome::{Attachment, Fault, Observation, Output},
     plan::{
-        Condition, Kind, OnFailure, Opening, Plan, Retry, Sentence, Stage, Step, StepWindow, Task, Unreachable, Work,
+        Condition, Kind, OnFailure, Opening, Plan, Refusal, Retry, Sentence, Stage, Step, StepWindow, Task,
+        Unreachable, Work,
     },
     time::{Moment, Span},
     view::{
@@ -255,6 +256,7 @@ fn planned(id: &str, name: &str, work: Work) -> Step {
         undo: Vec::new(),
         item: None,
         window: None,
+        refusal: None,
     }
 }
 
@@ -274,8 +276,12 @@ pub fn plan_of_a_night() -> PlanView {
     let paused = sentence("${found.why}", true);
     let detach = planned("3", "What is left", Work::Detach { member: "db1".parse().unwrap(), because: paused });
     let stage = |precheck, step| Stage { precheck, steps: vec![step] };
+    let mut stopped = planned("p2", "POM is stopped", Work::Act { tasks: vec![act("db1", "service.stopped")] });
+    let remedy = "Stop POM with \"baton run pom stop\"".to_owned();
+    stopped.refusal = Some(Refusal { remedy, guard: Some("pom-runs".into()) });
     view.plan.stages = vec![
         stage(true, planned("p1", "The chat is gone", gone)),
+        stage(true, stopped),
         stage(false, night),
         stage(false, role),
         stage(false, detach),

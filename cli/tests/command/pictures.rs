@@ -160,6 +160,11 @@ pub fn group_view() -> GroupView {
         }],
         limits: vec!["data movement paused on pomdb1: db1 is detached since 2026-11-21 03:00 UTC (pom-16); it must rejoin before the role moves again".into()],
         warnings: vec![],
+        dual_active: vec![],
+        components: vec![],
+        lease: None,
+        automatic: None,
+        alerts: vec![],
     }
 }
 

@@ -8,7 +8,7 @@ use baton_model::{
     group::Group,
     ids::{ComponentName, HostName, MemberName, StepId},
     outcome::Fault,
-    plan::{Condition, Kind, Sentence, Stage, Step, StepWindow, Task, Work},
+    plan::{Condition, Kind, Refusal, Sentence, Stage, Step, StepWindow, Task, Work},
     runbook::{ActionDefinition, Block, Runbook, Selector, StepDefinition, Unreached, WorkDefinition},
     time::{Moment, Span},
 };
@@ -180,6 +180,7 @@ impl Binding<'_> {
             WorkDefinition::Unreachable { .. } => Span::from_secs(5),
             _ => Span::from_secs(0),
         });
+        let refusal = self.refusal(step, &work, &condition, &turn.scope)?;
         let name = if left_out { step.name.clone() } else { self.text(step, &step.name, &turn.scope)? };
         let name = match &turn.label {
             Some(label) if !name.contains(label.as_str()) => format!("{name} ({label})"),
@@ -199,8 +200,29 @@ impl Binding<'_> {
             keep: step.keep.clone(),
             item: turn.scope.get("item").cloned(),
             window,
+            refusal,
             undo,
         })
+    }
+
+    /// What is asked of hosts before there is a run cannot depend on what the run finds.
+    fn refusal(
+        &self,
+        step: &StepDefinition,
+        work: &Work,
+        condition: &Condition,
+        scope: &Scope,
+    ) -> Result<Option<Refusal>, Fault> {
+        let Some(text) = step.refuse.as_ref().filter(|_| !matches!(condition, Condition::Never(_))) else {
+            return Ok(None);
+        };
+        let waits = matches!(work, Work::Act { tasks } if tasks.iter().any(|task| task.deferred));
+        let remedy = self.sentence(step, text, scope)?;
+        if waits || remedy.deferred || matches!(condition, Condition::Deferred(_)) {
+            let what = "it has refuse, and what is looked at before the run cannot depend on what earlier steps find";
+            return Err(self.wrong(step, what.to_owned()));
+        }
+        Ok(Some(Refusal { remedy: remedy.text, guard: step.guard.clone() }))
     }
 
     fn condition(&self, step: &StepDefinition, scope: &Scope) -> Result<Condition, Fault> {

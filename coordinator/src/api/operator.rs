@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, pin::Pin, time::Duration};
 
 use baton_engine::{
-    command::{Answer, Command, Source, Target},
+    command::{Answer, AutomaticWord, Command, Source, Target},
     state,
 };
 use baton_log::Log;
@@ -24,12 +24,15 @@ use baton_proto::v1::{
     operator_server::Operator,
 };
 use baton_wire::fault::to_status;
-use futures::{Stream, StreamExt as _, stream};
+use futures::Stream;
 use serde::Serialize;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::refusal::{status_of, status_of_log},
+    api::{
+        look,
+        refusal::{status_of, status_of_log},
+    },
     definitions,
     leader::{Reachability, Sampler},
     proposer::{Proposer, request_of},
@@ -38,10 +41,6 @@ use crate::{
     views,
 };
 
-/// How long a dry run waits for one host.
-const OBSERVE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Hosts asked at once in a dry run.
-const OBSERVE_AT_ONCE: usize = 64;
 /// Coordinators' clocks are kept within seconds; beyond that an operator must know.
 const CLOCKS_APART: Span = Span::from_secs(2);
 /// A watcher hears of changes no more often than this.
@@ -148,32 +147,6 @@ impl OperatorApi {
         Ok(Some(bill))
     }
 
-    /// Asks every host what its tasks would change.
-    async fn observe(&self, plan: &Plan) -> Vec<ObservedTask> {
-        let mut asked = Vec::new();
-        for step in plan.steps() {
-            if let Work::Act { tasks } = &step.work {
-                asked.extend(tasks.iter().map(|task| (step.id.clone(), task.clone())));
-            }
-        }
-        stream::iter(asked)
-            .map(|(step, task)| async move {
-                let answer = if task.deferred {
-                    Err(Fault::new("BTN-0146", "its values depend on what earlier steps find.", ""))
-                } else {
-                    self.sessions.observe(&task.host, &task.action, &task.params, OBSERVE_TIMEOUT).await
-                };
-                let (observation, fault) = match answer {
-                    Ok(observation) => (Some(observation), None),
-                    Err(fault) => (None, Some(fault)),
-                };
-                ObservedTask { step, host: task.host, observation, fault }
-            })
-            .buffered(OBSERVE_AT_ONCE)
-            .collect()
-            .await
-    }
-
     fn waits_for_approval(&self, run: &str, step: &str) -> bool {
         let Ok(run) = run.parse::<RunId>() else { return false };
         self.log.with(|replica| {
@@ -243,7 +216,7 @@ impl Operator for OperatorApi {
         self.fresh().await?;
         let plan = self.make_plan(&wish)?;
         let bill = self.bill(&plan).await?;
-        let observations = if wish.observe { self.observe(&plan).await } else { Vec::new() };
+        let observations = if wish.observe { look::at_all(&self.sessions, &plan).await } else { Vec::new() };
         let mut warnings = warnings(&plan, &observations);
         warnings.extend(views::plan::ahead(&plan, self.proposer.now(), self.reachability.voters()));
         let view = PlanView {
@@ -292,6 +265,7 @@ impl Operator for OperatorApi {
                 &format!("Run \"baton plan {} {}\" again and start what it shows.", wish.group, wish.runbook),
             ));
         }
+        look::at_start(&self.sessions, &plan).await.map_err(|fault| to_status(&fault))?;
         let bill = self.bill(&plan).await?;
         let acceptance = match &bill {
             None => None,
@@ -331,12 +305,13 @@ impl Operator for OperatorApi {
             "abort" => Command::AbortRun { run: run()? },
             "override" => Command::OverrideGuard { run: run()?, guard: request.guard.clone() },
             "confirm" | "approve" => self.confirmation(&run()?, &request.step, request.verb == "approve")?,
+            "auto" => Command::SetAutomatic { group: name(&request.group)?, word: automatic_word(&request.guard)? },
             "lost" => Command::DeclareLost { group: name(&request.group)?, member: name(&request.member)? },
             other => {
                 return Err(bad(
                     "BTN-0149",
                     format!("there is no verb {other:?}."),
-                    "Verbs: retry, skip, resume, abort, confirm, approve, override, lost.",
+                    "Verbs: retry, skip, resume, abort, confirm, approve, override, lost, auto.",
                 ));
             }
         };
@@ -591,6 +566,13 @@ impl OperatorApi {
     }
 }
 
+/// What `baton auto` says.
+fn automatic_word(word: &str) -> Result<AutomaticWord, Status> {
+    let words = [AutomaticWord::Pause, AutomaticWord::Resume, AutomaticWord::Rearm];
+    let known = words.into_iter().find(|known| known.as_str() == word);
+    known.ok_or_else(|| bad("BTN-0149", format!("there is no word {word:?}."), "Words: pause, resume, rearm."))
+}
+
 /// An operator's word that this run may lose what the bill says. What was shown is what is accepted: a worse bill is refused.
 fn accepted(plan: &Plan, bill: &Bill, typed: &str, shown: &[u8]) -> Result<Acceptance, Status> {
     let Plan { group, runbook, .. } = plan;
@@ -617,7 +599,9 @@ fn accepted(plan: &Plan, bill: &Bill, typed: &str, shown: &[u8]) -> Result<Accep
 }
 
 fn warnings(plan: &Plan, observations: &[ObservedTask]) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let refused = look::refusal(plan, observations).filter(|_| !observations.is_empty());
+    let mut warnings: Vec<String> =
+        refused.into_iter().map(|fault| format!("now it would be refused: {fault}")).collect();
     for observed in observations {
         let Some(fault) = observed.fault.as_ref().filter(|fault| fault.code != "BTN-0146") else { continue };
         let step = plan.steps().find(|step| step.id == observed.step);

@@ -62,6 +62,16 @@ pub struct Dispatcher {
     proposals: Arc<Semaphore>,
 }
 
+/// What it works with.
+pub struct Means {
+    pub log: Log<Replica>,
+    pub proposer: Proposer,
+    pub sessions: Sessions,
+    pub reachability: Reachability,
+    pub lessor: Lessor,
+    pub watchman: Watchman,
+}
+
 /// Memory of one reign.
 struct ReignState {
     reign: Reign,
@@ -101,16 +111,9 @@ struct Announced {
 }
 
 impl Dispatcher {
-    pub fn new(
-        log: Log<Replica>,
-        proposer: Proposer,
-        sessions: Sessions,
-        events: mpsc::UnboundedReceiver<Event>,
-        reachability: Reachability,
-        lessor: Lessor,
-        watchman: Watchman,
-        unreachable_after: Span,
-    ) -> Self {
+    /// `events`: those of the same sessions.
+    pub fn new(means: Means, events: mpsc::UnboundedReceiver<Event>, unreachable_after: Span) -> Self {
+        let Means { log, proposer, sessions, reachability, lessor, watchman } = means;
         let proposals = Arc::new(Semaphore::new(PROPOSALS_MAX));
         let questions = Questions::new(log.clone(), proposer.clone(), reachability.clone());
         Self {

@@ -1,6 +1,6 @@
 //! A group as it is shown: who is primary, what limits it, which hosts are on the line.
 
-use baton_engine::state::{Group, Standing, State};
+use baton_engine::state::{Group, Limited, Standing, State};
 use baton_model::{
     ids::{GroupName, MemberName},
     outcome::Fault,
@@ -8,7 +8,12 @@ use baton_model::{
     view::{GroupView, HostView, MemberView, RunbookView},
 };
 
-use crate::{definitions, leader::reachability::Survey, sessions::Sessions, views::run};
+use crate::{
+    definitions,
+    leader::reachability::Survey,
+    sessions::Sessions,
+    views::{health, run},
+};
 
 pub fn view(
     state: &State,
@@ -56,7 +61,9 @@ pub fn view(
             }
         })
         .collect();
-    let limits = group.standings.iter().map(|(member, standing)| limit(member, standing)).collect();
+    let components = health::components(name, &definition, sessions);
+    let limits = group.standings.iter().map(|(member, standing)| limit(member, standing));
+    let limits = group.automatic.limited.iter().map(limited).chain(limits).collect();
     let mut runbooks = Vec::new();
     for runbook_name in group.definition.runbooks.keys() {
         let runbook = definitions::runbook_of(group, name.as_str(), runbook_name)?;
@@ -74,7 +81,22 @@ pub fn view(
         runbooks,
         limits,
         warnings: Vec::new(),
+        dual_active: health::dual_active(&components, &group.primary),
+        components,
+        lease: health::lease(name, group, sessions),
+        automatic: health::automatic(group, &definition),
+        alerts: health::alerts(group),
     })
+}
+
+/// After a run that started by itself.
+fn limited(limited: &Limited) -> String {
+    format!(
+        "it failed over by itself at {} ({}: {}); no further automatic failover, and synchronisation is off, until it is switched back or armed again",
+        limited.since.utc(),
+        limited.by,
+        limited.why
+    )
 }
 
 /// What keeps the role from moving freely, since when and by which run.

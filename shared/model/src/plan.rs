@@ -126,9 +126,22 @@ pub struct Step {
     /// The step begins only while this is open, and with it all of its stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<StepWindow>,
+    /// A precheck that must hold before there is a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
     /// What `abort` does about this step before the role has moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undo: Vec<Task>,
+}
+
+/// The start is refused where a host does not say that the precheck holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What to do about it.
+    pub remedy: String,
+    /// Under this name it can be overridden for one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
 }
 
 /// What a step does.

@@ -146,6 +146,9 @@ pub struct StepDefinition {
     pub register: Option<String>,
     pub keep: Option<String>,
     pub window: Option<String>,
+    /// Of a precheck: the start is refused where it does not hold, with this sentence for what to do. May hold templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse: Option<String>,
     /// Under this name the step can be overridden for one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<String>,

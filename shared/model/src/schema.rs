@@ -109,6 +109,10 @@ pub fn runbook_schema() -> Value {
         },
         "when": { "type": ["string", "boolean"], "description": "An expression: the step is skipped unless it is true." },
         "for": { "description": "The step is done for each item of this list.", "anyOf": [{ "type": "array", "minItems": 1 }, { "type": "string" }] },
+        "refuse": {
+            "type": "string",
+            "description": "Of a precheck: the start is refused where this does not hold on every host; the text says what to do."
+        },
         "undo": {
             "description": "What abort does about this step before the role has moved.",
             "anyOf": [one_action.clone(), { "type": "array", "items": one_action }]

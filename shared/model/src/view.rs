@@ -2,14 +2,17 @@
 //!
 //! Apart from the replicated state, so that either may change without the other. A field is added here, never renamed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    assignment::Health,
     author::Author,
     bill::{Acceptance, Bill},
     digest::Digest,
-    ids::{Epoch, GroupName, HostName, MemberName, RunId, RunbookName, StepId},
+    ids::{ComponentName, Epoch, GroupName, HostName, MemberName, RunId, RunbookName, StepId},
     outcome::{Attachment, Fault, Observation, Output},
     plan::{Kind, Plan},
     time::{Moment, Span},
@@ -202,6 +205,88 @@ pub struct GroupView {
     /// What an operator should look at although nothing is limited: samples that have become old.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Something exclusive is seen to run where the role is not. Stands above everything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dual_active: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<ComponentView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<AutomaticView>,
+    /// What hosts did on their own account, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<AlertView>,
+}
+
+/// A component on one host, as its agent last said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentView {
+    pub component: ComponentName,
+    pub host: HostName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberName>,
+    pub exclusive: bool,
+    /// None: the leader has no word of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// By the host's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// When it was asked last, by the host's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub what: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseView {
+    pub lasts: Span,
+    pub stop_within: Span,
+    /// Each host of the primary that holds it, with what was left when its agent last said so; none where it holds none or was not heard.
+    pub holders: BTreeMap<HostName, Option<Span>>,
+}
+
+/// Failing over without a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutomaticView {
+    /// off, observe, on; manual only.
+    pub mode: String,
+    /// Why only by hand; what it starts, and when.
+    pub what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Author>,
+    /// It failed over by itself: no further time, and synchronisation is off, until a switchback or a rearming.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<LimitedView>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judged: Vec<JudgedView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitedView {
+    pub by: RunId,
+    pub since: Moment,
+    pub why: String,
+    /// What the product's two sides are not any more.
+    pub synchronization: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedView {
+    pub at: Moment,
+    pub what: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertView {
+    pub host: HostName,
+    /// By the host's clock.
+    pub at: Moment,
+    pub what: String,
+    /// It could not be done: somebody must look.
+    pub failed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

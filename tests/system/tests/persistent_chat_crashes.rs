@@ -1,6 +1,6 @@
-//! The failover of Persistent Chat with somebody killed at every step: the leading coordinator, the agent at work, the SQL Server
-//! instance that takes over. Each time the run must come to the same end, with no log applied twice: counted by the instance's
-//! own msdb and by the shell's topology, not by Baton's records.
+//! Persistent Chat's failover and the way home with somebody killed at every step: the leading coordinator, the agent at work, the
+//! SQL Server instance that a step is about. Each time both runs must come to the same end, with no log applied twice and no backup
+//! restored twice: counted by the instances' own msdb and by the shell's topology, not by Baton's records.
 
 use std::{
     collections::BTreeSet,
@@ -26,6 +26,10 @@ const WITHIN: Duration = Duration::from_secs(240);
 /// Where mgc goes.
 const NEW: Site = Site::Dallas;
 const DEAD: Site = Site::Atlanta;
+/// The step of the way home that starts log shipping's first job.
+const SHIPS: &str = "17";
+/// How long a killed instance stays away from a step that waits for it; and how often log shipping's jobs are due.
+const AWAY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
@@ -43,10 +47,21 @@ impl Victim {
 }
 
 /// Statements in the middle of which the instance dies, how often, and whether before or after their effect.
-const DEADLY: [(&str, u32, What); 3] = [
-    ("sp_delete_log_shipping_secondary_database", 1, What::DieAfter),
-    ("RESTORE LOG", 2, What::DieAfter),
-    ("WITH RECOVERY", 1, What::DieBefore),
+type Deadly = (Site, &'static str, u32, What);
+const DEADLY: [Deadly; 3] = [
+    (NEW, "sp_delete_log_shipping_secondary_database", 1, What::DieAfter),
+    (NEW, "RESTORE LOG", 2, What::DieAfter),
+    (NEW, "WITH RECOVERY", 1, What::DieBefore),
+];
+/// On the way home.
+const DEADLY_HOME: [Deadly; 7] = [
+    (NEW, "BACKUP DATABASE", 1, What::DieAfter),
+    (NEW, "BACKUP LOG", 1, What::DieBefore),
+    (DEAD, "RESTORE DATABASE", 1, What::DieBefore),
+    (DEAD, "RESTORE LOG", 1, What::DieAfter),
+    (NEW, "RESTORE DATABASE", 1, What::DieAfter),
+    (DEAD, "BACKUP DATABASE", 1, What::DieAfter),
+    (NEW, "sp_add_log_shipping_secondary_database", 1, What::DieAfter),
 ];
 
 /// An order, as a coordinator's log tells it at the moment of sending: the only way to kill somebody exactly then.
@@ -139,9 +154,87 @@ fn effects(chat: &Installation, applied_before: usize, covered: &BTreeSet<i64>) 
     }
 }
 
-/// What came of one failover.
-struct Ended {
-    effects: Effects,
+/// What the outside world says of the way home.
+#[derive(Debug, PartialEq, Eq)]
+struct Home {
+    /// Full backups and tails of mgc that were made, and what was restored into it from them, at the old site and at the new one.
+    backups: [String; 2],
+    restored: [String; 2],
+    online: bool,
+    /// Where log shipping goes, and where from; and whether a log of the new primary has arrived.
+    shipped: Option<String>,
+    shipped_back: bool,
+    arrived: bool,
+    /// Backups and restores of the compliance database, anywhere.
+    compliance: usize,
+    pool: String,
+    active: Vec<String>,
+    principals: Vec<String>,
+    primary: String,
+    epoch: u64,
+    /// Rows that a client had acknowledged in Dallas and that are not in Atlanta.
+    rows_missing: usize,
+}
+
+/// What was made and restored before the way home, by site.
+struct Before {
+    backups: [usize; 2],
+    restored: [usize; 2],
+}
+
+/// The kinds of mgc's backups that an instance made.
+fn backups(chat: &Installation, site: Site, database: &str) -> String {
+    let world = chat.control().world().expect("the truth");
+    let msdb = &world.servers[&site.instance()].msdb;
+    let made = msdb.backups.iter().filter(|set| set.server == site.instance() && set.database == database);
+    made.map(|set| set.kind).collect()
+}
+
+impl Before {
+    fn of(chat: &Installation) -> Self {
+        Self {
+            backups: [DEAD, NEW].map(|site| backups(chat, site, DATABASE).len()),
+            restored: [DEAD, NEW].map(|site| chat.restored(site, DATABASE).expect("msdb").len()),
+        }
+    }
+}
+
+fn home(chat: &Installation, before: &Before, acknowledged: &BTreeSet<i64>) -> Home {
+    let since = |site: Site| {
+        let number = usize::from(site == NEW);
+        let restored = chat.restored(site, DATABASE).expect("msdb").split_off(before.restored[number]);
+        let restored: String = restored.iter().map(|one| one.kind).collect();
+        (backups(chat, site, DATABASE).split_off(before.backups[number]), restored)
+    };
+    let ((made_home, restored_home), (made_away, restored_away)) = (since(DEAD), since(NEW));
+    // A job that was started twice ships twice, which does no harm: of shipped logs one must be there.
+    let shipped = |kinds: &str| kinds.trim_end_matches('L').to_owned();
+    let world = chat.control().world().expect("the truth");
+    let topology = chat.topology();
+    let status = until(WITHIN, "answer", || chat.cluster.json(&["status", GROUP])).expect("status");
+    let group = if status["name"] == GROUP { status.clone() } else { status["groups"][0].clone() };
+    let touched =
+        |site: Site| chat.restored(site, COMPLIANCE).expect("msdb").len() + backups(chat, site, COMPLIANCE).len();
+    Home {
+        backups: [shipped(&made_home), made_away],
+        arrived: restored_away.ends_with('L'),
+        restored: [restored_home, shipped(&restored_away)],
+        online: world.database(&DEAD.instance(), DATABASE).is_some_and(|database| database.is_online()),
+        shipped: chat.shipped_to(NEW).expect("msdb").map(|(primary, ..)| primary),
+        shipped_back: chat.shipped_to(DEAD).expect("msdb").is_some(),
+        compliance: touched(DEAD) + touched(NEW),
+        pool: topology.pool_state().expect("the topology"),
+        active: topology.active().expect("the topology"),
+        principals: topology.principals().expect("the topology"),
+        primary: group["primary"].as_str().unwrap_or_default().to_owned(),
+        epoch: group["epoch"].as_u64().unwrap_or_default(),
+        rows_missing: acknowledged.difference(&chat.rows(DEAD).expect("rows")).count(),
+    }
+}
+
+/// How one run went.
+#[derive(Debug)]
+struct Leg {
     /// Steps at which somebody died, and all that were ordered.
     killed: BTreeSet<String>,
     ordered: BTreeSet<String>,
@@ -149,8 +242,87 @@ struct Ended {
     halts: Vec<String>,
 }
 
-/// Fails over from a dead data centre with five uncopied log backups, with `victim` killed when a step is ordered for the first time.
-async fn fail_over(victim: Option<Victim>) -> Ended {
+/// Drives a run to its end, with `victim` killed when a step is ordered for the first time. `sites`: those that are there; where it
+/// is one, its instance dies at every step, else that of the step's host.
+async fn leg(chat: &mut Installation, victim: Option<Victim>, words: &[&str], number: usize, sites: &[Site]) -> Leg {
+    let mut orders = Orders::of(chat);
+    let started =
+        chat.cluster.baton(&[words, &["--yes", "--detach", "--reason", "a test"]].concat()).expect("run baton");
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    let run = format!("{GROUP}-{number}");
+    let mut leg = Leg { killed: BTreeSet::new(), ordered: BTreeSet::new(), halts: Vec::new() };
+    // An instance stays dead until the run has halted for it, or waits for it.
+    let mut gone: Option<Instant> = None;
+    let mut shipped = Instant::now();
+    let begun = Instant::now();
+    let mut looking = look(chat, &run);
+    loop {
+        assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}: {leg:#?}");
+        let news = orders.news();
+        if news.is_empty() && looking.is_finished() {
+            // Nobody may lead at the moment: then it is asked again.
+            let seen = (&mut looking).await.expect("looking does not panic").unwrap_or(Value::Null);
+            let waiting = |step: &Value| step["state"] == "waiting";
+            if seen["over"] == true {
+                assert_eq!(seen["phase"], "succeeded", "{}: {leg:#?}", seen["why"]);
+                break;
+            } else if seen["phase"] == "halted" {
+                leg.halts.push(why(&seen));
+                assert!(victim.is_some_and(Victim::is_instance), "{leg:#?}");
+                assert!(leg.halts.len() < 40, "it halts again and again: {leg:#?}");
+                revive(chat, sites).await;
+                gone = None;
+                drop(chat.cluster.baton(&["retry", &run, "--reason", "SQL Server runs again"]));
+            } else if seen["steps"].as_array().is_some_and(|steps| steps.iter().any(waiting)) {
+                drop(chat.cluster.baton(&["confirm", &run, "--reason", "seen"]));
+            }
+            looking = look(chat, &run);
+        }
+        if gone.is_some_and(|since| since.elapsed() > AWAY) {
+            revive(chat, sites).await;
+            gone = None;
+        }
+        // A job that died with its instance is started again by its schedule.
+        if leg.ordered.contains(SHIPS) && shipped.elapsed() > AWAY {
+            drop(chat.ship(DEAD, NEW));
+            shipped = Instant::now();
+        }
+        for order in news {
+            if leg.ordered.insert(order.step.clone()) && accident(chat, victim, &order, sites) {
+                gone = (victim == Some(Victim::Instance)).then(Instant::now);
+                leg.killed.insert(order.step);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    revive(chat, sites).await;
+    leg
+}
+
+/// Starts the instances of these sites that do not run, as an administrator would.
+async fn revive(chat: &Installation, sites: &[Site]) {
+    for site in sites {
+        if !chat.fleet.runs(&site.database(), SERVICE) {
+            chat.fleet.service(&site.database(), SERVICE, "start").await.expect("the instance starts again");
+        }
+    }
+}
+
+fn deadly(chat: &Installation, victim: Option<Victim>, statements: &[Deadly]) {
+    for (site, statement, times, what) in statements.iter().filter(|_| victim == Some(Victim::Statement)) {
+        let (instance, statement, times) = (Some(site.instance()), (*statement).to_owned(), Some(*times));
+        chat.control().add_fault(Mishap { instance, statement, times, what: what.clone() }).expect("a fault");
+    }
+}
+
+/// There and back: what the world says after each, and how each went.
+struct Journey {
+    there: (Effects, Leg),
+    home: (Home, Leg),
+}
+
+/// Fails over from a dead data centre with five uncopied log backups, and goes home when it is back.
+async fn journey(victim: Option<Victim>) -> Journey {
     let directory = tempfile::tempdir().expect("a folder");
     let helper = horizon::helper().expect("cargo builds baton-lab before this test");
     let binaries = Binaries::beside_this().expect("the programs");
@@ -158,58 +330,29 @@ async fn fail_over(victim: Option<Victim>) -> Ended {
     let writer = Writer::start(vec![chat.endpoint(DEAD)], Duration::from_millis(20));
     let applied_before = chat.restored(NEW, DATABASE).expect("msdb").len();
     let (_, covered) = chat.five_uncopied(&writer).await.expect("five log backups");
-    drop(writer.stop().await);
+    let record = writer.stop().await;
+    let last = record.acknowledged.iter().chain(&record.unknown).max().copied().expect("rows");
     let [one, two] = DEAD.chat();
     chat.crash(&[DEAD.database(), one, two]).expect("the power cut");
-
-    for (statement, times, what) in DEADLY.into_iter().filter(|_| victim == Some(Victim::Statement)) {
-        let (instance, statement, times) = (Some(NEW.instance()), statement.to_owned(), Some(times));
-        chat.control().add_fault(Mishap { instance, statement, times, what }).expect("a fault");
-    }
-    let mut orders = Orders::of(&chat);
-    let started = chat.cluster.baton(&["failover", GROUP, "--yes", "--detach", "--reason", "Atlanta is dead"]);
-    let started = started.expect("run baton");
-    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-    let run = format!("{GROUP}-1");
-    let (mut killed, mut ordered, mut halts) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    let begun = Instant::now();
-    let mut looking = look(&chat, &run);
-    loop {
-        assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}; killed at {killed:?}; halts {halts:?}");
-        let news = orders.news();
-        if news.is_empty() && looking.is_finished() {
-            // Nobody may lead at the moment: then it is asked again.
-            let seen = (&mut looking).await.expect("looking does not panic").unwrap_or(Value::Null);
-            let waiting = |step: &Value| step["state"] == "waiting";
-            if seen["over"] == true {
-                assert_eq!(seen["phase"], "succeeded", "killed at {killed:?}: {}", seen["why"]);
-                break;
-            } else if seen["phase"] == "halted" {
-                halts.push(why(&seen));
-                assert!(victim.is_some_and(Victim::is_instance), "killed at {killed:?}: {halts:?}");
-                chat.fleet.service(&NEW.database(), SERVICE, "start").await.expect("the instance starts again");
-                drop(chat.cluster.baton(&["retry", &run, "--reason", "SQL Server runs again"]));
-            } else if seen["steps"].as_array().is_some_and(|steps| steps.iter().any(waiting)) {
-                drop(chat.cluster.baton(&["confirm", &run, "--reason", "seen"]));
-            }
-            looking = look(&chat, &run);
-        }
-        for order in news {
-            if ordered.insert(order.step.clone()) {
-                accident(&mut chat, victim, &order);
-                killed.insert(order.step);
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    if !chat.fleet.runs(&NEW.database(), SERVICE) {
-        chat.fleet.service(&NEW.database(), SERVICE, "start").await.expect("the instance starts again");
-    }
+    deadly(&chat, victim, &DEADLY);
+    let there = leg(&mut chat, victim, &["failover", GROUP], 1, &[NEW]).await;
     for server in NEW.chat() {
         chat.health(&server).await.expect("the chat server works");
     }
-    let effects = effects(&chat, applied_before, &covered);
-    Ended { effects, killed, ordered, halts }
+    let there = (effects(&chat, applied_before, &covered), there);
+
+    chat.boot(DEAD).await.expect("Atlanta is back");
+    // Slow enough to let the last log backup find a moment without it, and still at it when that is taken.
+    let writer = Writer::start_after(vec![chat.endpoint(NEW)], Duration::from_millis(100), last);
+    writer.has_written(10, WITHIN).await.expect("writes in Dallas");
+    let before = Before::of(&chat);
+    deadly(&chat, victim, &DEADLY_HOME);
+    let way = leg(&mut chat, victim, &["run", GROUP, "failback"], 2, &Site::BOTH).await;
+    let record = writer.stop().await;
+    for server in DEAD.chat() {
+        chat.health(&server).await.expect("the chat server works");
+    }
+    Journey { there, home: (home(&chat, &before, &record.acknowledged), way) }
 }
 
 /// Asks for the run beside everything else: while nobody leads the answer takes its time, and orders must not wait for it.
@@ -229,8 +372,8 @@ fn why(view: &Value) -> String {
     format!("{} {}", view["why"], faults.collect::<Vec<_>>().join("; "))
 }
 
-/// SIGKILL; who has an init system is started again. The instance stays dead until somebody notices.
-fn accident(chat: &mut Installation, victim: Option<Victim>, order: &Order) {
+/// SIGKILL; who has an init system is started again. The instance stays dead until somebody notices. `false`: the step has no such victim.
+fn accident(chat: &mut Installation, victim: Option<Victim>, order: &Order, sites: &[Site]) -> bool {
     match victim {
         None | Some(Victim::Statement) => {}
         Some(Victim::Leader) => {
@@ -242,48 +385,83 @@ fn accident(chat: &mut Installation, victim: Option<Victim>, order: &Order) {
             chat.cluster.start_agent(chat.fleet.registry(), &order.host).expect("start it again");
         }
         Some(Victim::Instance) => {
-            chat.fleet.kill(&NEW.database(), SERVICE).expect("killed");
+            let of_host = || sites.iter().find(|site| site.database() == order.host);
+            let Some(site) = (if let [only] = sites { Some(only) } else { of_host() }) else { return false };
+            chat.fleet.kill(&site.database(), SERVICE).expect("killed");
         }
     }
+    true
 }
 
-async fn survives(victim: Victim) -> Vec<String> {
-    let undisturbed = fail_over(None).await.effects;
-    assert_eq!((undisturbed.primary.as_str(), undisturbed.epoch), ("dallas", 2));
-    assert_eq!(undisturbed.restored, "LLLLL");
-    assert!(undisturbed.in_order && undisturbed.once_each && undisturbed.online && !undisturbed.shipped);
-    assert_eq!((undisturbed.compliance, undisturbed.rows_missing), (0, 0));
-    assert_eq!((undisturbed.pool.as_str(), undisturbed.active.clone()), ("FailedOver", NEW.chat().to_vec()));
-    let Ended { effects, killed, ordered, halts } = fail_over(Some(victim)).await;
-    eprintln!("{victim:?} killed at steps {killed:?}; halts: {halts:#?}");
-    assert_eq!(killed, ordered, "somebody died at every step that was ordered");
-    assert!(killed.len() >= 12, "the failover has more steps than {killed:?}");
-    assert_eq!(effects, undisturbed);
-    halts
+async fn survives(victim: Victim) -> [Leg; 2] {
+    let undisturbed = journey(None).await;
+    let there = &undisturbed.there.0;
+    assert_eq!((there.primary.as_str(), there.epoch), ("dallas", 2));
+    assert_eq!(there.restored, "LLLLL");
+    assert!(there.in_order && there.once_each && there.online && !there.shipped);
+    assert_eq!((there.compliance, there.rows_missing), (0, 0));
+    assert_eq!((there.pool.as_str(), there.active.clone()), ("FailedOver", NEW.chat().to_vec()));
+    let at_home = Home {
+        // The copy for the secondary; the backup of mgc and the last of its log.
+        backups: ["D".to_owned(), "DL".to_owned()],
+        restored: ["DL".to_owned(), "D".to_owned()],
+        online: true,
+        shipped: Some(DEAD.instance()),
+        shipped_back: false,
+        arrived: true,
+        compliance: 0,
+        pool: "Normal".to_owned(),
+        active: DEAD.chat().to_vec(),
+        principals: vec![DEAD.database()],
+        primary: "atlanta".to_owned(),
+        epoch: 3,
+        rows_missing: 0,
+    };
+    assert_eq!(undisturbed.home.0, at_home);
+
+    let Journey { there: (effects, there), home: (home, back) } = journey(Some(victim)).await;
+    for (words, leg) in [("failover", &there), ("failback", &back)] {
+        eprintln!("{words}: {victim:?} killed at steps {:?}; halts: {:#?}", leg.killed, leg.halts);
+    }
+    assert_eq!(there.killed, there.ordered, "somebody died at every step that was ordered");
+    assert!(there.killed.len() >= 12, "the failover has more steps than {:?}", there.killed);
+    if victim != Victim::Instance {
+        assert_eq!(back.killed, back.ordered, "somebody died at every step that was ordered");
+    }
+    let least = if victim == Victim::Instance { 14 } else { 20 };
+    assert!(back.killed.len() >= least, "the failback has more steps than {:?}", back.killed);
+    assert_eq!(effects, undisturbed.there.0);
+    assert_eq!(home, at_home);
+    [there, back]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_failover_survives_the_leaders_death_at_every_step() {
+async fn there_and_back_survive_the_leaders_death_at_every_step() {
     survives(Victim::Leader).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_failover_survives_the_agents_death_at_every_step() {
+async fn there_and_back_survive_the_agents_death_at_every_step() {
     survives(Victim::Agent).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_failover_halts_where_the_instance_is_dead_and_goes_on_when_it_is_back() {
-    let halts = survives(Victim::Instance).await;
-    assert!(halts.len() >= 5, "{halts:#?}");
-    for halt in &halts {
+async fn there_and_back_halt_where_the_instance_is_dead_and_go_on_when_it_is_back() {
+    let [there, back] = survives(Victim::Instance).await;
+    assert!(there.halts.len() >= 5, "{:#?}", there.halts);
+    for halt in &there.halts {
         assert!(halt.contains(&NEW.instance()), "which instance: {halt}");
+    }
+    assert!(back.halts.len() >= 8, "{:#?}", back.halts);
+    for halt in &back.halts {
+        assert!(Site::BOTH.iter().any(|site| halt.contains(&site.instance())), "which instance: {halt}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_dies_in_the_middle_of_its_statements_applies_each_log_once() {
-    let halts = survives(Victim::Statement).await;
-    let deaths = DEADLY.iter().map(|(_, times, _)| *times as usize).sum::<usize>();
-    assert_eq!(halts.len(), deaths, "{halts:#?}");
+    let [there, back] = survives(Victim::Statement).await;
+    let deaths = |statements: &[Deadly]| statements.iter().map(|(_, _, times, _)| *times as usize).sum::<usize>();
+    assert_eq!(there.halts.len(), deaths(&DEADLY), "{:#?}", there.halts);
+    assert_eq!(back.halts.len(), deaths(&DEADLY_HOME), "{:#?}", back.halts);
 }

@@ -48,7 +48,11 @@ impl Perform for AgSynchronized {
                     )
                 }
                 // An instance that restarts is no reason to give up a wait; two primaries are, and `look` says so.
-                Err(fault) => fault,
+                Err(fault) => {
+                    // Who watches a wait of hours must see what it waits for.
+                    context.progress(&fault.message, None);
+                    fault
+                }
             };
             if !self.wait {
                 return Err(waits.into());

@@ -31,8 +31,9 @@ pub struct Complaint {
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = self.message.split_whitespace().collect::<Vec<_>>().join(" ");
-        if self.id.is_empty() { f.write_str(&message) } else { write!(f, "{message} [{}]", self.id) }
+        let on_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (message, id) = (on_one_line(&self.message), on_one_line(&self.id));
+        if id.is_empty() { f.write_str(&message) } else { write!(f, "{message} [{id}]") }
     }
 }
 
@@ -85,6 +86,9 @@ mod tests {
     fn an_error_is_one_line_with_its_id() {
         let complaint = Complaint { message: "no\r\n  such  pool".to_owned(), id: "Error,Set-X".to_owned() };
         assert_eq!(complaint.to_string(), "no such pool [Error,Set-X]");
+        // Found by feeding it whatever bytes.
+        let complaint = Complaint { message: "no".to_owned(), id: "\r\nError\n".to_owned() };
+        assert_eq!(complaint.to_string(), "no [Error]");
     }
 
     proptest! {

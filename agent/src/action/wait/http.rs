@@ -1,4 +1,4 @@
-//! A page fetched with HTTP/1.1, without TLS.
+//! A page fetched with HTTP/1.1, with TLS where the URL says so (see `trust.rs`).
 //!
 //! Apart because it is a protocol. Why our own: a readiness page needs one request and a bound on the answer, and a
 //! client library would be the largest part of the agent. It must never read more than [`BODY_BYTES_MAX`] or follow a
@@ -6,9 +6,12 @@
 
 use std::io;
 
+use baton_model::action::wait::HttpProbe;
 use baton_model::outcome::Fault;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use super::trust;
 
 const BODY_BYTES_MAX: u64 = 1 << 20;
 
@@ -17,6 +20,7 @@ const BODY_BYTES_MAX: u64 = 1 << 20;
 pub struct Target {
     pub host: String,
     pub port: u16,
+    pub tls: bool,
     /// As it stands in the request's `Host`.
     authority: String,
     path: String,
@@ -24,16 +28,12 @@ pub struct Target {
 
 impl Target {
     pub fn parse(url: &str) -> Result<Self, Fault> {
-        let wrong =
-            |why: &str| Fault::new("BTN-0542", format!("the URL {url:?} {why}."), "Write it as http://host:port/path.");
-        if url.starts_with("https://") {
-            return Err(Fault::new(
-                "BTN-0543",
-                format!("the URL {url:?} needs TLS, which wait.http does not speak."),
-                "Ask the service's http port, use wait.tcp, or wait.until with a program such as curl.",
-            ));
-        }
-        let rest = url.strip_prefix("http://").ok_or_else(|| wrong("does not begin with http://"))?;
+        let wrong = |why: &str| wrong(url, why);
+        let (rest, tls) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (rest, false),
+            (_, Some(rest)) => (rest, true),
+            _ => return Err(wrong("does not begin with http:// or https://")),
+        };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let path = path.split('#').next().unwrap_or_default();
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -46,15 +46,32 @@ impl Target {
         let after_host = authority.rfind(']').map_or(0, |at| at + 1);
         let (host, port) = match authority[after_host..].rfind(':') {
             Some(at) => (&authority[..after_host + at], &authority[after_host + at + 1..]),
-            None => (authority, "80"),
+            None => (authority, if tls { "443" } else { "80" }),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() {
             return Err(wrong("names no host"));
         }
         let port = port.parse().map_err(|_| wrong("has a port that is no number up to 65535"))?;
-        Ok(Self { host: host.to_owned(), port, authority: authority.to_owned(), path })
+        Ok(Self { host: host.to_owned(), port, tls, authority: authority.to_owned(), path })
     }
+}
+
+fn wrong(url: &str, why: &str) -> Fault {
+    let remedy = "Write it as http://host:port/path or https://host:port/path.";
+    Fault::new("BTN-0542", format!("the URL {url:?} {why}."), remedy)
+}
+
+/// A fault where the question makes no sense.
+pub fn check(probe: &HttpProbe) -> Result<(), Fault> {
+    let target = Target::parse(&probe.url)?;
+    if !target.tls && (probe.ca_file.is_some() || !probe.verify) {
+        return Err(wrong(&probe.url, "has no TLS, so ca_file and verify mean nothing"));
+    }
+    if probe.ca_file.is_some() && !probe.verify {
+        return Err(wrong(&probe.url, "is given a ca_file and verify: false, which contradict each other"));
+    }
+    Ok(())
 }
 
 /// A status and a body, cut at its bound.
@@ -65,14 +82,23 @@ pub struct Page {
 }
 
 /// Gets a page. The caller bounds the time.
-pub async fn get(url: &str) -> io::Result<Page> {
-    let target = Target::parse(url).map_err(|fault| io::Error::other(fault.message))?;
-    let mut stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+pub async fn get(probe: &HttpProbe) -> io::Result<Page> {
+    let target = Target::parse(&probe.url).map_err(|fault| io::Error::other(fault.message))?;
+    let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+    if !target.tls {
+        return exchange(stream, &target).await;
+    }
+    let stream = trust::shake_hands(stream, &target.host, probe.ca_file.as_deref(), probe.verify).await?;
+    exchange(stream, &target).await
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, target: &Target) -> io::Result<Page> {
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: baton-agent\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         target.path, target.authority
     );
     stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 8192];
     loop {
@@ -95,7 +121,7 @@ pub async fn get(url: &str) -> io::Result<Page> {
 }
 
 /// The page in what was read, if it is all there; `ended`: nothing more comes.
-fn page(bytes: &[u8], ended: bool) -> Option<Page> {
+pub fn page(bytes: &[u8], ended: bool) -> Option<Page> {
     let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..head_end]);
     let mut lines = head.split("\r\n");
@@ -155,9 +181,25 @@ mod tests {
         assert_eq!((target.host.as_str(), target.port, target.path.as_str()), ("::1", 8080, "/a?b=c"));
         let target = Target::parse("http://h?x").unwrap();
         assert_eq!((target.host.as_str(), target.port, target.path.as_str()), ("h", 80, "/?x"));
-        assert_eq!(Target::parse("https://h/").unwrap_err().code, "BTN-0543");
-        for bad in ["h:80", "http://", "http://h:x/", "http://h:70000/", "http://u:p@h/", "http://h/a b"] {
+        let target = Target::parse("https://h/").unwrap();
+        assert_eq!((target.host.as_str(), target.port, target.tls), ("h", 443, true));
+        for bad in ["h:80", "ftp://h/", "http://", "http://h:x/", "http://h:70000/", "http://u:p@h/", "http://h/a b"] {
             assert_eq!(Target::parse(bad).unwrap_err().code, "BTN-0542", "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_tls_alone_knows_is_refused_without_it_and_contradictions_always() {
+        let ask = |url: &str, ca_file: Option<&str>, verify| {
+            let (url, ca_file) = (url.to_owned(), ca_file.map(str::to_owned));
+            check(&HttpProbe { url, status: 200, body_contains: None, ca_file, verify }).map_err(|fault| fault.code)
+        };
+        assert_eq!(ask("https://h/", Some("/ca.pem"), true), Ok(()));
+        assert_eq!(ask("https://h/", None, false), Ok(()));
+        for (url, ca_file, verify) in
+            [("http://h/", Some("/ca.pem"), true), ("http://h/", None, false), ("https://h/", Some("/ca.pem"), false)]
+        {
+            assert_eq!(ask(url, ca_file, verify), Err("BTN-0542".to_owned()));
         }
     }
 

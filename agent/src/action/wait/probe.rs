@@ -7,12 +7,13 @@ use std::io;
 use std::time::Duration;
 
 use baton_model::action::wait::Probe;
+use baton_model::time::Span;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http;
 use crate::action::Context;
-use crate::host::program::Program;
+use crate::host::program::{Program, ProgramError};
 
 /// How long an answer over the network may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -24,6 +25,8 @@ pub enum Answer {
     /// Nobody listens: the host said so.
     Refused(String),
     NotYet(String),
+    /// The question could not be put: no such program, no such secret. It says nothing of what was asked about.
+    Unasked(String),
 }
 
 pub fn described(probe: &Probe) -> String {
@@ -36,19 +39,25 @@ pub fn described(probe: &Probe) -> String {
 
 /// Asks once.
 pub async fn ask(probe: &Probe, context: &Context) -> Answer {
+    ask_within(probe, ANSWER, context).await
+}
+
+/// Asks once, with another patience than [`ANSWER`]. A program has until the context's deadline.
+pub async fn ask_within(probe: &Probe, patience: Duration, context: &Context) -> Answer {
+    let late = || format!("no answer within {}", Span(patience.as_millis() as u64));
     let place = described(probe);
     let asked = async {
         match probe {
-            Probe::Tcp(tcp) => match timeout(ANSWER, TcpStream::connect((tcp.host.as_str(), tcp.port))).await {
+            Probe::Tcp(tcp) => match timeout(patience, TcpStream::connect((tcp.host.as_str(), tcp.port))).await {
                 Ok(Ok(_)) => Answer::Yes(format!("{place} answers")),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     Answer::Refused(format!("{place} refuses"))
                 }
                 Ok(Err(error)) => Answer::NotYet(format!("{place}: {error}")),
-                Err(_) => Answer::NotYet(format!("{place}: no answer within 5s")),
+                Err(_) => Answer::NotYet(format!("{place}: {}", late())),
             },
-            Probe::Http(wanted) => match timeout(ANSWER, http::get(&wanted.url)).await {
-                Err(_) => Answer::NotYet(format!("{place}: no answer within 5s")),
+            Probe::Http(wanted) => match timeout(patience, http::get(wanted)).await {
+                Err(_) => Answer::NotYet(format!("{place}: {}", late())),
                 Ok(Err(error)) => Answer::NotYet(format!("{place}: {error}")),
                 Ok(Ok(page)) if page.status != wanted.status => {
                     Answer::NotYet(format!("{place} answers with status {}, not {}", page.status, wanted.status))
@@ -63,14 +72,15 @@ pub async fn ask(probe: &Probe, context: &Context) -> Answer {
             Probe::Command(command) => {
                 let program = match Program::from_command(command, context).await {
                     Ok(program) => Program { capture: true, ..program },
-                    Err(fault) => return Answer::NotYet(fault.to_string()),
+                    Err(fault) => return Answer::Unasked(fault.to_string()),
                 };
                 match program.run(context).await {
                     Ok(ended) if ended.is_success() => Answer::Yes(format!("{place}: exit code 0")),
                     Ok(ended) => {
                         Answer::NotYet(format!("{place}: {}{}", ended.how(), last_line(&ended.stdout, context)))
                     }
-                    Err(error) => Answer::NotYet(error.to_string()),
+                    Err(ProgramError::Ended(fault)) if context.is_overdue() => Answer::NotYet(fault.to_string()),
+                    Err(error) => Answer::Unasked(error.to_string()),
                 }
             }
         }
@@ -80,6 +90,7 @@ pub async fn ask(probe: &Probe, context: &Context) -> Answer {
         return asked.await;
     }
     tokio::select! {
+        biased;
         answer = asked => answer,
         () = context.cancelled() => Answer::NotYet(format!("{place}: no answer yet")),
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use baton_model::outcome::Fault;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use zbus::OwnedObjectPath;
+use zbus::fdo::{PropertiesChangedStream, PropertiesProxy};
 use zbus::proxy::CacheProperties;
 
 use super::{ServiceManager, State};
@@ -155,7 +156,7 @@ impl ServiceManager for Systemd {
         let load = answer(&what, unit.load_state()).await?;
         let active = answer(&what, unit.active_state()).await?;
         let sub = answer(&what, unit.sub_state()).await?;
-        let text = format!("{active} ({sub})");
+        let text = stated(&active, &sub);
         Ok(match (load.as_str(), active.as_str()) {
             // A unit whose file is gone may still run.
             ("not-found", "inactive" | "failed") => State::Missing(format!("there is no unit {}", unit_name(name))),
@@ -179,4 +180,51 @@ impl ServiceManager for Systemd {
         let listed = answer("list processes", self.manager.get_unit_processes(&unit_name(name))).await;
         listed.unwrap_or_default().into_iter().map(|(_, pid, command)| format!("{command}[{pid}]")).collect()
     }
+
+    /// Once for each connection: systemd refuses a second subscription.
+    async fn changes(&self, name: &str) -> Result<Option<Changes>, Fault> {
+        let what = format!("tell of changes of {name}");
+        answer(&what, self.manager.subscribe()).await?;
+        let path = answer(&what, self.manager.load_unit(&unit_name(name))).await?;
+        let builder = PropertiesProxy::builder(&self.connection).destination("org.freedesktop.systemd1").path(path);
+        let properties = answer(&what, builder.cache_properties(CacheProperties::No).build()).await?;
+        let unit = [(0, "org.freedesktop.systemd1.Unit")];
+        Ok(Some(Changes { signals: answer(&what, properties.receive_properties_changed_with_args(&unit)).await? }))
+    }
+}
+
+/// What systemd says of a unit without being asked. Whoever holds it must look at it often: the bus waits for a slow listener.
+pub struct Changes {
+    signals: PropertiesChangedStream,
+}
+
+impl Changes {
+    /// The state that the next signal tells of, as [`State::text`] has it, or an empty one; `None` when the bus has gone away.
+    /// Safe to drop while it waits.
+    pub async fn next(&mut self) -> Option<String> {
+        let signal = self.signals.next().await?;
+        let told = |name: &str| -> Option<String> {
+            let properties = signal.args().ok()?.changed_properties;
+            properties.get(name)?.downcast_ref::<&str>().ok().map(str::to_owned)
+        };
+        Some(match (told("ActiveState"), told("SubState")) {
+            (Some(active), Some(sub)) => stated(&active, &sub),
+            _ => String::new(),
+        })
+    }
+
+    /// Takes what was told up to now; false when the bus has gone away.
+    pub fn forget(&mut self) -> bool {
+        loop {
+            match self.signals.next().now_or_never() {
+                None => return true,
+                Some(None) => return false,
+                Some(Some(_)) => {}
+            }
+        }
+    }
+}
+
+fn stated(active: &str, sub: &str) -> String {
+    format!("{active} ({sub})")
 }

@@ -81,6 +81,7 @@ pub fn bare(id: &str, work: Work) -> Step {
         keep: None,
         item: None,
         window: None,
+        refusal: None,
         undo: Vec::new(),
     }
 }

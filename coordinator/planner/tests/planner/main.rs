@@ -15,6 +15,7 @@ use baton_planner::{Request, Situation, consequence, plan};
 use serde_json::json;
 
 mod losing;
+mod refusals;
 mod rules;
 
 const GROUP: &str = "group: pom

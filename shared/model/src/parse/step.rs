@@ -44,7 +44,7 @@ const OTHER_WORK: &[&str] = &[
 /// What the coordinators themselves do, for hosts or without.
 pub(super) const UNREACHABLE: &str = "coordinators.unreachable";
 /// Keys that are read here; the others of a step are [`StepFile`]'s.
-const OWN_KEYS: &[&str] = &["name", "on", "when", "for", "undo"];
+const OWN_KEYS: &[&str] = &["name", "on", "when", "for", "undo", "refuse"];
 /// Beside those whose description says that they change nothing.
 const PRECHECK_ACTIONS: &[&str] = &["slony.caught_up", "slony.verify"];
 struct Reader<'a, 'f> {
@@ -84,8 +84,9 @@ pub(super) fn read(
         reader.refuse_host_keys(entries, work_entry);
     }
     if let (Some(guard), Some(entry)) = (&options.guard, node.entry("guard")) {
-        reader.check_guard(guard, entry, work_entry);
+        reader.check_guard(guard, entry, work_entry, node.entry("refuse").is_some());
     }
+    let refuse = node.entry("refuse").map(|entry| reader.refuse(entry, node, work_entry, is_action, place));
     reader.check_place(node, work_entry, &work, place);
     let name = match node.get("name") {
         Some(name) => reader.sentence(name, "\"name\""),
@@ -120,6 +121,7 @@ pub(super) fn read(
         register: options.register,
         keep: options.keep,
         window: options.window,
+        refuse,
         guard: options.guard,
         line: node.at.line,
     })

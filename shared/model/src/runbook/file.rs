@@ -82,7 +82,7 @@ pub(crate) struct StepFile {
     /// The group's maintenance window that this step must begin in.
     #[serde(default)]
     pub(crate) window: Option<String>,
-    /// Of `coordinators.unreachable`: under this name an operator can override it for one run.
+    /// Of `coordinators.unreachable`, and beside `refuse`: under this name an operator can override it for one run.
     #[serde(default)]
     pub(crate) guard: Option<String>,
 }

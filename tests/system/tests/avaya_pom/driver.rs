@@ -6,13 +6,14 @@ use std::{
     future::Future,
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
+    process::Output,
     time::{Duration, Instant},
 };
 
 use baton_lab::{
     cluster::{Binaries, until},
     horizon,
-    pom::{AVAILABILITY_GROUP, DATABASE, GROUP, Pom, SERVERS, Setting},
+    pom::{AVAILABILITY_GROUP, DATABASE, GROUP, POM_SERVERS, Pom, SERVERS, SERVICE, Setting},
     sqlserver::{self, world},
 };
 use serde_json::Value;
@@ -30,11 +31,31 @@ pub async fn pom(directory: &Path, suspends: bool) -> Pom {
 
 /// Begins a switchover; answers its name.
 pub fn begin(pom: &Pom, to: &str) -> String {
-    let arguments =
-        ["switchover", GROUP, "--to", to, "--yes", "--detach", "--reason", "a test", "--override", "window=a test"];
-    let said = pom.cluster.baton(&arguments).expect("run baton");
+    begin_with(pom, &["switchover", GROUP, "--to", to])
+}
+
+/// Begins to resume a member's data movement; answers the run's name.
+pub fn begin_to_resume(pom: &Pom, member: &str) -> String {
+    begin_with(pom, &["run", GROUP, "resume-data-movement", "-i", &format!("member={member}")])
+}
+
+fn begin_with(pom: &Pom, words: &[&str]) -> String {
+    let said = start(pom, words);
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     String::from_utf8_lossy(&said.stdout).trim().to_owned()
+}
+
+/// Asks for a run, outside the window; what came of it.
+pub fn start(pom: &Pom, words: &[&str]) -> Output {
+    let more = ["--yes", "--detach", "--reason", "a test", "--override", "window=a test"];
+    pom.cluster.baton(&[words, &more].concat()).expect("run baton")
+}
+
+/// Stops POM on all its servers, as for maintenance.
+pub fn stop(pom: &Pom) {
+    let said = pom.cluster.baton(&["run", GROUP, "stop", "--yes", "--reason", "a test"]).expect("run baton");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(POM_SERVERS.iter().all(|server| !pom.fleet.runs(server.0, SERVICE)), "POM is stopped");
 }
 
 /// The orders that coordinators send, as their logs tell at the moment of sending: the only way to do something exactly then.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{OTHER_WORK, OWN_KEYS, Reader, UNREACHABLE};
+use super::{OTHER_WORK, OWN_KEYS, Place, Reader, UNREACHABLE};
 use crate::{
     action::Entry as Action,
     diagnostic::{code, nearest},
@@ -14,7 +14,7 @@ use crate::{
     },
     runbook::StepFile,
     schema,
-    yaml::Entry,
+    yaml::{Entry, Node},
 };
 
 /// What other tools call things.
@@ -119,13 +119,36 @@ impl Reader<'_, '_> {
         self.faults.add(entry.at, code::UNKNOWN_KEY, format!("unknown key {:?} in a step", entry.key), remedy);
     }
 
-    /// A guard is of a step that the coordinators decide; what happens on a host is skipped by name, not overridden.
-    pub(super) fn check_guard(&mut self, guard: &str, entry: &Entry, work: &Entry) {
-        if work.key == UNREACHABLE {
+    /// A guard is of what the coordinators decide; what happens on a host is skipped by name, not overridden.
+    pub(super) fn check_guard(&mut self, guard: &str, entry: &Entry, work: &Entry, refuses: bool) {
+        if work.key == UNREACHABLE || refuses {
             return rules::check_guard(guard, entry.node.at, self.faults);
         }
         let message = format!("\"guard\" has no meaning for {}", work.key);
-        self.faults.add(entry.at, code::CONTRADICTION, message, format!("take it out; it goes with {UNREACHABLE}"));
+        let remedy = format!("take it out; it goes with {UNREACHABLE}, and with refuse");
+        self.faults.add(entry.at, code::CONTRADICTION, message, remedy);
+    }
+
+    /// What is looked at before there is a run: on hosts, in the prechecks, and nothing that may fail.
+    pub(super) fn refuse(&mut self, entry: &Entry, step: &Node, work: &Entry, on_hosts: bool, place: Place) -> String {
+        let remedy = self.sentence(&entry.node, "\"refuse\"");
+        if remedy.trim().is_empty() && entry.node.scalar().is_some() {
+            let message = "\"refuse\" does not say what to do";
+            self.faults.add(entry.at, code::WRONG_VALUE, message, "write what an operator does to be let in");
+        }
+        if !place.precheck {
+            let message = "\"refuse\" stands in a step, and the start is refused by prechecks";
+            self.faults.add(entry.at, code::CONTRADICTION, message, "move the step to prechecks, or take it out");
+        } else if !on_hosts {
+            let message = format!("\"refuse\" has no meaning for {}", work.key);
+            let remedy = "take it out; it goes with an action that is looked at on hosts";
+            self.faults.add(entry.at, code::CONTRADICTION, message, remedy);
+        }
+        if let Some(goes_on) = step.entry("on_failure").filter(|entry| entry.node.text() == Some("continue")) {
+            let message = "on_failure: continue stands beside refuse, which lets no run begin";
+            self.faults.add(goes_on.at, code::CONTRADICTION, message, "take one of them out");
+        }
+        remedy
     }
 
     /// What only tasks on hosts have.
