@@ -29,4 +29,4 @@ pub use component::Component;
 pub use installation::Installation;
 pub use repository::Repository;
 pub use side::Side;
-pub use world::World;
+pub use world::{Fault, World};

@@ -90,6 +90,17 @@ impl Client {
         }
     }
 
+    /// Waits until so many more jobs were refused by whoever was asked; a refusal costs no time, so that this is about as long as
+    /// so many pauses.
+    pub async fn was_refused(&self, more: usize, within: Duration) -> Result<()> {
+        let (begun, before) = (Instant::now(), self.record().refused);
+        while self.record().refused < before + more {
+            ensure!(begun.elapsed() < within, "the client was not refused {more} times within {within:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// Stops after the jobs in hand, and returns what it has seen.
     pub async fn stop(mut self) -> Result<Record> {
         self.stop.cancel();

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Component, Repository, Side,
@@ -26,6 +26,31 @@ use crate::{
     packages::Programs,
     processes::{Process, kill_until_gone, registry},
 };
+
+/// What dies on a side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Daemon,
+    Rest,
+    Repository,
+    Broker,
+    OneAgent,
+    AllAgents,
+}
+
+impl Fault {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Daemon => "the daemon",
+            Self::Rest => "the REST service",
+            Self::Repository => "the repository",
+            Self::Broker => "ActiveMQ",
+            Self::OneAgent => "one agent of three",
+            Self::AllAgents => "all three agents",
+        }
+    }
+}
 
 /// The world.
 #[derive(Debug)]
@@ -121,6 +146,27 @@ impl World {
     pub fn running_on(&self, side: Side) -> Vec<String> {
         let here = |name: &String| name.split('/').next().is_some_and(|machine| side.machines().contains(&machine));
         self.running().into_iter().filter(here).collect()
+    }
+
+    /// SIGKILL to what the fault names.
+    pub fn strike(&self, side: Side, fault: Fault) -> Result<()> {
+        let server = |service| self.fleet.kill(side.server(), service);
+        let agents = |count| -> Result<bool> {
+            side.agents()
+                .into_iter()
+                .take(count)
+                .try_fold(true, |all, machine| Ok(all & self.fleet.kill(machine, AGENT)?))
+        };
+        let ran = match fault {
+            Fault::Daemon => server(DAEMON)?,
+            Fault::Rest => server(REST)?,
+            Fault::Broker => server(BROKER)?,
+            Fault::Repository => self.kill_repository(side)? > 0,
+            Fault::OneAgent => agents(1)?,
+            Fault::AllAgents => agents(3)?,
+        };
+        ensure!(ran, "{} did not run on the {} servers", fault.words(), side.name());
+        Ok(())
     }
 
     /// SIGKILL to a side's database server, every process of it. Returns how many died.

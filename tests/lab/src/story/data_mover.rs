@@ -4,17 +4,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
 use super::{Show, Teller, command};
 use crate::{
     cluster::until,
     data_mover::{
-        Client, Installation, Side,
+        Client, Fault, Installation, Side,
         client::Record,
         installation::NAME,
         judge,
@@ -34,13 +33,100 @@ pub async fn tell(lab: &mut Installation, teller: &mut Teller, show: Show) -> Re
 
     teller.chapter("Synchronization dies, and a moment later the daemon on dm1");
     unsynchronized(lab, teller, &client).await?;
-    ensure!(lab.world.fleet.kill("dm1", DAEMON)?, "the daemon ran");
-    command::run(&lab.cluster, teller, show, &["failover", NAME, "--reason", "the daemon is dead"])?;
+    fails_over(lab, teller, show, Fault::Daemon)?;
     let lost = failed_over(lab, teller, &client, 2).await?;
+    limited(lab, teller)?;
+
+    teller.chapter("The daemon on dm1 is started by hand, while dm2 is active");
+    started_by_hand(lab, teller, DAEMON).await?;
+
+    teller.chapter("The daemon on dm2 dies too");
+    no_second_failover(lab, teller, &client).await?;
 
     switched_back(lab, teller, show, &client, &lost, 3).await?;
     synchronized(lab, teller, &client, Side::Primary).await?;
-    verdict(teller, &client.stop().await?, 3);
+
+    teller.chapter("Armed again: the REST service on dm1 dies");
+    let limited = command::group(&lab.cluster, NAME)?["automatic"]["limited"].clone();
+    teller.check("the group is not limited any more", limited.is_null(), limited.to_string());
+    fails_over(lab, teller, show, Fault::Rest)?;
+    failed_over(lab, teller, &client, 4).await?;
+    verdict(teller, &client.stop().await?, 4);
+    Ok(())
+}
+
+/// Something dies on the active primary side, and Baton fails over by itself.
+pub fn fails_over(lab: &Installation, teller: &mut Teller, show: Show, fault: Fault) -> Result<()> {
+    let before = command::newest_run(&lab.cluster, NAME)?;
+    lab.world.strike(Side::Primary, fault)?;
+    teller.say(&format!("SIGKILL: {}", fault.words()));
+    let run = command::by_itself(&lab.cluster, teller, show, NAME, before.as_deref(), WITHIN)?;
+    let view = lab.cluster.json(&["show", &run])?;
+    teller.check("a failover began by itself", view["runbook"] == "failover", run);
+    Ok(())
+}
+
+/// `baton status` says that the group is limited, since when and why.
+fn limited(lab: &Installation, teller: &mut Teller) -> Result<()> {
+    let said = command::look(&lab.cluster, teller, Show::Quiet, &["status", NAME])?;
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with('!')).collect();
+    lines.iter().for_each(|line| teller.say(&format!("  {line}")));
+    let limited = command::group(&lab.cluster, NAME)?["automatic"]["limited"].clone();
+    teller.check(
+        "the group is limited",
+        limited["by"].is_string() && lines.iter().any(|line| line.contains("limited")),
+        format!("by {}: {}", limited["by"], limited["why"]),
+    );
+    Ok(())
+}
+
+/// A service of the old side is started by hand, and stopped by its own agent.
+async fn started_by_hand(lab: &Installation, teller: &mut Teller, service: &str) -> Result<()> {
+    let noted = lab.world.effects()?.len();
+    teller.say(&format!("# service {service} start, on dm1"));
+    lab.world.fleet.service("dm1", service, "start").await?;
+    let begun = Instant::now();
+    stopped(lab, "dm1", service)?;
+    let took = begun.elapsed();
+    let effects = lab.world.effects()?.split_off(noted);
+    let verbs: Vec<&str> = effects
+        .iter()
+        .filter(|(machine, what, _)| machine == "dm1" && what == service)
+        .map(|one| one.2.as_str())
+        .collect();
+    teller.check(
+        "it is stopped by its own agent",
+        verbs.first() == Some(&"start"),
+        format!("{}, {:.1} s after its start", verbs.join(", "), took.as_secs_f32()),
+    );
+    let alert = until(WITHIN, "alert", || {
+        let group = command::group(&lab.cluster, NAME)?;
+        let mut alerts = group["alerts"].as_array().into_iter().flatten();
+        alerts.rfind(|alert| alert["host"] == "dm1").cloned().context("no alert of dm1")
+    })?;
+    teller.check("and says so", true, alert["what"].as_str().unwrap_or_default());
+    nothing(lab, teller, Side::Primary);
+    Ok(())
+}
+
+/// While limited nothing fails over, however long nobody serves; a person starts what has died.
+async fn no_second_failover(lab: &Installation, teller: &mut Teller, client: &Client) -> Result<()> {
+    let before = command::newest_run(&lab.cluster, NAME)?;
+    lab.world.strike(Side::Secondary, Fault::Daemon)?;
+    // Both sides refuse: several times as long as the first failover took to begin.
+    client.was_refused(400, WITHIN).await?;
+    let after = command::newest_run(&lab.cluster, NAME)?;
+    teller.check(
+        "no second failover",
+        before == after,
+        format!("the newest run is still {}", after.unwrap_or_default()),
+    );
+    nothing(lab, teller, Side::Primary);
+    limited(lab, teller)?;
+    teller.say(&format!("# service {DAEMON} start, on dm2"));
+    lab.world.fleet.service("dm2", DAEMON, "start").await?;
+    let served = client.has_written("dm2", 5, WITHIN).await?;
+    teller.check("clients are served by dm2 again", served.epoch == 2, "5 jobs acknowledged");
     Ok(())
 }
 
@@ -178,17 +264,19 @@ pub async fn failed_over(
     );
     verdict(teller, &record, epoch);
     let kept = judge::kept(&record.acknowledged, &lab.world.repository(side).jobs().await?);
+    let of_before = record.acknowledged.iter().filter(|one| one.epoch == epoch as i64 - 1);
+    let lost: BTreeSet<i64> = of_before.map(|one| one.number).filter(|number| kept.missing.contains(number)).collect();
     // What is there is as it was acknowledged; what synchronization had not carried yet is not there, and is counted.
     teller.check(
         "what dm2 has is as it was acknowledged",
         kept.altered.is_empty() && kept.present > 0,
         format!(
-            "{} jobs are there, {} were acknowledged by dm1 and not synchronized yet: lost",
+            "{} jobs are there; lost are {} that dm1 acknowledged and nobody had synchronized yet",
             kept.present,
-            kept.missing.len()
+            lost.len()
         ),
     );
-    Ok(kept.missing)
+    Ok(lost)
 }
 
 /// One active at a time, by the client's own record.
@@ -261,11 +349,6 @@ pub async fn switched_back(
         format!("{}: {} jobs, {} lost ones missing", copy.display(), there.len(), gone.len()),
     );
     Ok(())
-}
-
-/// What `baton status` says that limits the group.
-pub fn limits(lab: &Installation) -> Result<Value> {
-    Ok(command::group(&lab.cluster, NAME)?["limits"].clone())
 }
 
 /// Waits until a service does not run any more.
