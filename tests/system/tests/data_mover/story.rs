@@ -11,5 +11,5 @@ async fn the_data_mover_story_is_true_to_its_end() {
     let mut teller = Teller::new("teradata-data-mover");
     story::data_mover::tell(&mut lab, &mut teller, Show::Quiet).await.expect("the story is told to its end");
     assert!(teller.finish(), "{}", teller.record.table());
-    assert_eq!(teller.record.runs.len(), 3, "{}", teller.record.table());
+    assert_eq!(teller.record.runs.len(), 4, "{}", teller.record.table());
 }

@@ -21,8 +21,8 @@ use crate::driver::{self, Setting, drive};
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Configured by hand and in use.
-async fn in_use(directory: &std::path::Path) -> (Installation, Client) {
-    let mut lab = driver::build(directory, &Setting::by_hand()).await;
+async fn in_use(directory: &std::path::Path, setting: &Setting) -> (Installation, Client) {
+    let mut lab = driver::build(directory, setting).await;
     drive(&mut lab, &["run", NAME, "configure"], async |_, _| {}).await;
     let client = lab.start_client().expect("a client");
     client.has_written("dm1", 5, WITHIN).await.expect("dm1 serves");
@@ -55,7 +55,7 @@ fn end(lab: &Installation, run: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_not_equal_moves_nothing_and_an_abort_starts_the_active_side_again() {
     let directory = driver::folder();
-    let (mut lab, client) = in_use(directory.path()).await;
+    let (mut lab, client) = in_use(directory.path(), &Setting::by_hand()).await;
     unsynchronized(&lab, &client).await;
     drive(&mut lab, &["failover", NAME], async |_, _| {}).await;
     client.has_written("dm2", 5, WITHIN).await.expect("dm2 serves");
@@ -103,7 +103,9 @@ async fn a_copy_that_is_not_equal_moves_nothing_and_an_abort_starts_the_active_s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_side_that_loses_its_power_is_failed_over_from_and_returned_to() {
     let directory = driver::folder();
-    let (mut lab, client) = in_use(directory.path()).await;
+    // The role waits until the lease of a side that nobody reaches has certainly run out.
+    let setting = Setting { lasts: "3s", ..Setting::by_hand() };
+    let (mut lab, client) = in_use(directory.path(), &setting).await;
     unsynchronized(&lab, &client).await;
     lab.crash(Side::Primary).expect("the power cut");
     // What nobody reaches is left out.
