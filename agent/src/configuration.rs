@@ -8,7 +8,10 @@ use baton_model::time::Span;
 use baton_platform::{address::Address, telemetry::LogFormat};
 use serde::Deserialize;
 
-use crate::secrets::{SecretCommand, SecretStoreOptions};
+use crate::{
+    secrets::{SecretCommand, SecretStoreOptions},
+    watchdog::WatchdogOptions,
+};
 
 /// As it is written, in TOML.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,6 +39,9 @@ pub struct Configuration {
     /// Pages for load balancers and scripts; none without it.
     #[serde(default)]
     pub http: Option<baton_web::Http>,
+    /// The host's own, for a host whose agent hangs.
+    #[serde(default)]
+    pub watchdog: WatchdogOptions,
     /// The system bus, where it is not at its usual place.
     #[serde(default)]
     pub bus: Option<String>,
@@ -95,6 +101,9 @@ impl Configuration {
         if self.heartbeat_max.as_millis() < 50 {
             return unusable("heartbeat_max", "must be 50ms or more");
         }
+        if !self.watchdog.device.is_absolute() {
+            return unusable("watchdog.device", "must be an absolute path");
+        }
         Ok(())
     }
 
@@ -128,6 +137,9 @@ mod tests {
         format = "json"
         [http]
         listen = "127.0.0.1:7410"
+        [watchdog]
+        device = "/dev/watchdog1"
+        mode = "required"
     "#;
 
     #[test]

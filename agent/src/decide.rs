@@ -129,7 +129,7 @@ fn overtaken(task: &TaskId, index: u64, mark: u64) -> Fault {
 }
 
 /// Whether this coordinator, with this reign, is the one that was acknowledged.
-fn obeys(ledger: &Ledger, from: &str, reign: Reign) -> Result<(), Fault> {
+pub(crate) fn obeys(ledger: &Ledger, from: &str, reign: Reign) -> Result<(), Fault> {
     let seen = &ledger.ruler;
     if reign < seen.reign {
         let message =

@@ -16,10 +16,10 @@ use std::{
 use arc_swap::ArcSwap;
 use baton_model::{
     action::Action,
-    ids::{HostName, RunId, TaskId},
+    ids::{HostName, TaskId},
     order::Order,
-    outcome::{Fault, Observation, Outcome, Report},
-    time::{Moment, Span},
+    outcome::{Fault, Outcome, Report},
+    time::Moment,
 };
 use baton_platform::clock::Clock;
 use baton_proto::v1::{self as pb, from_agent::Message as Up};
@@ -30,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::JoinMap};
 use crate::{
     action::Perform,
     decide::{self, Admission, Presence},
+    guard::Post,
     host::Host,
     journal::{Journal, JournalError},
     ledger::{Change, Entry},
@@ -40,11 +41,15 @@ use crate::{
 pub mod attempt;
 pub mod crash;
 pub mod directories;
+mod assigning;
 mod handle;
-mod sample;
+mod questions;
+mod raises;
+pub(crate) mod report;
 
 pub use handle::{Handle, Request, UP_CAPACITY};
 
+use assigning::Deeds;
 use attempt::{Ask, Attempt};
 use crash::{Crash, Point};
 use directories::Directories;
@@ -77,6 +82,8 @@ pub struct Options {
     pub observations_max: usize,
     pub bind: Bind,
     pub crash: Arc<dyn Crash>,
+    /// Where this host stands with its groups.
+    pub post: Post,
 }
 
 /// See the module.
@@ -98,8 +105,11 @@ pub struct Executor {
     sent: BTreeMap<TaskId, Instant>,
     /// See [`RESPITE`].
     respite: Option<Instant>,
-    /// Asked in the respite, under a fence that is too low.
+    /// Asked in the respite, under a fence that is too low; or while it is not certain who rules.
     held: Vec<Ask>,
+    /// When a task was ordered last, on the clock that counts sleep.
+    told: BTreeMap<TaskId, u64>,
+    deeds: Deeds,
     /// Tasks of an earlier process wait for a coordinator that says what is over meanwhile.
     recovered: bool,
 }
@@ -127,6 +137,8 @@ impl Executor {
             sent: BTreeMap::new(),
             respite: None,
             held: Vec::new(),
+            told: BTreeMap::new(),
+            deeds: Deeds::default(),
             recovered: false,
         };
         (executor, Handle::new(sender))
@@ -134,6 +146,8 @@ impl Executor {
 
     /// Until the token is cancelled (tasks are then left to their journal) or the journal cannot be written.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JournalError> {
+        let mut pulse = self.options.post.pulse();
+        self.begin_account()?;
         let mut resend = tokio::time::interval(RESEND);
         resend.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -147,6 +161,8 @@ impl Executor {
                 Some(ask) = self.asks.recv() => self.answer(ask)?,
                 Some(request) = self.requests.recv() => self.handle(request)?,
                 _ = resend.tick() => self.resend(),
+                // A leader that is certain may be what a task waits for.
+                Ok(()) = pulse.changed(), if !self.held.is_empty() => self.answer_held()?,
                 () = end_of(self.respite) => self.end_respite()?,
             }
             self.settle_raises();
@@ -167,7 +183,14 @@ impl Executor {
             }
             Request::Reign { from, accession } => self.accede(&from, accession)?,
             Request::Raise { from, raised } => self.raise(from, raised)?,
-            Request::Execute { from, order } => self.execute(&from, order)?,
+            Request::Execute { from, order, heard_ms } => self.execute(&from, order, heard_ms)?,
+            Request::Assign { from, assigning, heard_ms } => self.assign(&from, assigning, heard_ms)?,
+            Request::DeedsKept { from, number } => self.deeds_kept(&from, number)?,
+            Request::Undertaken { group, component, undertaken, done } => {
+                self.journal.commit(vec![Change::Undertaken(group, component, undertaken)])?;
+                let _ = done.send(());
+            }
+            Request::Happened(happened) => self.happened(happened)?,
             Request::Forget { from, task } => {
                 let changes = decide::forget(self.journal.ledger(), &from, &task);
                 if !changes.is_empty() {
@@ -193,11 +216,13 @@ impl Executor {
             Ok(changes) => self.journal.commit(changes)?,
         }
         tracing::info!(coordinator = from, reign = %accession.reign, "reign acknowledged");
+        self.options.post.accede(self.journal.ledger().ruler.clone());
         self.respite = Some(Instant::now() + RESPITE);
         let open_tasks = self.journal.ledger().unforgotten().map(|(task, _)| task.clone()).collect();
         let answer = wire::Acknowledgement { request: accession.request, reign: accession.reign, index: 0, open_tasks };
         self.send(from, Up::Acknowledged(wire::acknowledged(&answer)));
         self.sent.clear();
+        self.deeds = Deeds::default();
         self.resend();
         if !std::mem::replace(&mut self.recovered, true) {
             let open = self.journal.ledger().tasks.iter().filter(|(_, entry)| entry.is_open());
@@ -207,20 +232,12 @@ impl Executor {
         Ok(())
     }
 
-    fn raise(&mut self, from: String, raised: wire::Raised) -> Result<(), JournalError> {
-        match decide::raise(self.journal.ledger(), &from, &raised.run, raised.fence) {
-            Err(fault) => tracing::warn!(%fault, run = %raised.run, "a fence is not raised"),
-            Ok(changes) => {
-                self.journal.commit(changes)?;
-                self.end_superseded(Some(&raised.run))?;
-                self.raises.push((from, raised));
-            }
-        }
-        Ok(())
-    }
-
-    fn execute(&mut self, from: &str, order: Order) -> Result<(), JournalError> {
+    fn execute(&mut self, from: &str, order: Order, heard_ms: u64) -> Result<(), JournalError> {
         let task = order.task.clone();
+        if self.is_late(heard_ms) {
+            tracing::warn!(%task, "an order lay here for longer than a lease lasts; it is not taken");
+            return Ok(());
+        }
         let now = Moment(self.options.clock.now_unix_ms());
         let presence = self.presence(&task);
         match decide::admit(self.journal.ledger(), from, &self.options.host_name, &order, presence, now) {
@@ -245,47 +262,22 @@ impl Executor {
                 self.send(from, Up::Declined(wire::declined(&task, &fault, seen)));
             }
         }
-        // Its fence may have become good.
-        for ask in std::mem::take(&mut self.held) {
-            self.answer(ask)?;
+        if self.is_alive(&task) {
+            self.told.insert(task, heard_ms);
         }
-        Ok(())
+        // Its fence may have become good.
+        self.answer_held()
+    }
+
+    fn answer_held(&mut self) -> Result<(), JournalError> {
+        std::mem::take(&mut self.held).into_iter().try_for_each(|ask| self.answer(ask))
     }
 
     /// What the new reign has not ordered again by now is not wanted.
     fn end_respite(&mut self) -> Result<(), JournalError> {
         self.respite = None;
         self.end_superseded(None)?;
-        for ask in std::mem::take(&mut self.held) {
-            self.answer(ask)?;
-        }
-        Ok(())
-    }
-
-    /// Tasks (of this run, or of all) whose fence is below what was raised: queued ones are over, running ones are told to
-    /// end.
-    fn end_superseded(&mut self, of: Option<&RunId>) -> Result<(), JournalError> {
-        let ledger = self.journal.ledger();
-        let stale: Vec<(TaskId, bool)> = (ledger.tasks.iter())
-            .filter(|(task, entry)| entry.is_open() && of.is_none_or(|run| task.run == *run))
-            .filter(|(task, entry)| {
-                entry.order().is_some_and(|order| decide::may_begin(ledger, task, order.fence).is_err())
-            })
-            .map(|(task, entry)| (task.clone(), matches!(entry, Entry::Received { .. })))
-            .collect();
-        for (task, untouched) in stale {
-            if let Some(cancel) = self.cancels.get(&task) {
-                cancel.cancel();
-            } else if untouched {
-                self.queue.retain(|queued| *queued != task);
-                let report = self.not_begun(&task);
-                self.finish(task, report)?;
-            } else if !self.queue.contains(&task) {
-                // Started by an earlier process: observed now, so that the raise can be answered.
-                self.queue.push_back(task);
-            }
-        }
-        Ok(())
+        self.answer_held()
     }
 
     fn not_begun(&self, task: &TaskId) -> Report {
@@ -312,21 +304,6 @@ impl Executor {
             summary: "the agent broke".into(),
             fault: Some(fault),
             ..self.not_begun(task)
-        }
-    }
-
-    /// Answers the raises below which nothing acts any more, each with its own index: what its run has seen since says nothing
-    /// about what was asked.
-    fn settle_raises(&mut self) {
-        let ledger = self.journal.ledger();
-        let (waiting, settled) = std::mem::take(&mut self.raises)
-            .into_iter()
-            .partition(|(_, raised)| decide::acts_below(ledger, &raised.run, raised.fence.index));
-        self.raises = waiting;
-        for (from, wire::Raised { request, fence, .. }) in settled {
-            let (reign, index) = (fence.reign(), fence.index);
-            let answer = wire::Acknowledgement { request, reign, index, open_tasks: Vec::new() };
-            self.send(&from, Up::Acknowledged(wire::acknowledged(&answer)));
         }
     }
 
@@ -407,6 +384,14 @@ impl Executor {
                     return Ok(());
                 }
                 let verdict = decide::may_begin(ledger, &task, order.fence);
+                let told_ms = self.told.get(&task).copied();
+                if verdict.is_ok() && self.options.post.may_begin(&task.run.group, told_ms).is_err() {
+                    // Whoever asks gives up at the end of its time.
+                    if !answer.is_closed() {
+                        self.held.push(Ask::Begin { task, answer });
+                    }
+                    return Ok(());
+                }
                 if verdict.is_ok() {
                     let started = Moment(self.options.clock.now_unix_ms());
                     let entry = Entry::Started { order: order.clone(), received: *received, started };
@@ -436,6 +421,7 @@ impl Executor {
 
     fn finish(&mut self, task: TaskId, report: Report) -> Result<(), JournalError> {
         self.cancels.remove(&task);
+        self.told.remove(&task);
         let Some(order) = self.journal.ledger().tasks.get(&task).and_then(Entry::order).cloned() else { return Ok(()) };
         tracing::info!(%task, outcome = report.outcome.as_str(), summary = %report.summary, "task ended");
         self.options.crash.at(Point::BeforeFinished);
@@ -450,6 +436,7 @@ impl Executor {
         let finished = self.journal.ledger().tasks.iter().filter(|(_, entry)| matches!(entry, Entry::Finished { .. }));
         let due: Vec<TaskId> = finished.map(|(task, _)| task.clone()).filter(due).collect();
         due.iter().for_each(|task| self.send_finished(task));
+        self.send_deeds();
     }
 
     /// To whoever rules now; if that one is not here, or is slow, later.
@@ -470,23 +457,6 @@ impl Executor {
             tracing::warn!(coordinator = to, "the session cannot take more; it is ended");
             self.sessions.remove(to);
         }
-    }
-
-    fn observe(&mut self, from: String, request: u64, action: Result<Action, Fault>, timeout: Span) {
-        let Some(up) = self.sessions.get(&from).cloned() else { return };
-        if self.observing.len() >= self.options.observations_max {
-            let fault = Fault::new("BTN-0438", "this agent has too many dry runs at once", "Plan again in a moment.");
-            return self.send(&from, Up::Observed(wire::observed(request, &Err(fault))));
-        }
-        let options = self.options.clone();
-        self.observations += 1;
-        self.observing.spawn(self.observations, async move {
-            let answer: Result<Observation, Fault> = match action {
-                Ok(action) => attempt::dry_run(&options, &action, timeout.to_std()).await,
-                Err(fault) => Err(fault),
-            };
-            let _ = up.send(pb::FromAgent { message: Some(Up::Observed(wire::observed(request, &answer))) }).await;
-        });
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
-use serde::{Serialize, de::DeserializeOwned};
+use redb::{Database, ReadableTable, StorageBackend, TableDefinition};
 
 use crate::ledger::{Change, Ledger};
+
+mod lines;
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const RULER: TableDefinition<&str, &[u8]> = TableDefinition::new("ruler");
@@ -17,9 +18,16 @@ const RAISED: TableDefinition<&str, u64> = TableDefinition::new("raised");
 const FLOORS: TableDefinition<&str, u64> = TableDefinition::new("floors");
 /// The key is the task's id as JSON: its display form could be ambiguous.
 const TASKS: TableDefinition<&str, &[u8]> = TableDefinition::new("tasks");
+/// One row: an assignment is taken whole.
+const ASSIGNED: TableDefinition<&str, &[u8]> = TableDefinition::new("assigned");
+/// The key is (group, component) as JSON.
+const UNDERTAKEN: TableDefinition<&str, &[u8]> = TableDefinition::new("undertaken");
+const DEEDS: TableDefinition<u64, &[u8]> = TableDefinition::new("deeds");
+/// In META: the highest number of a deed.
+const DEED_LAST: &str = "deed_last";
 
-/// The version of what is in the tables.
-pub const SCHEMA: u64 = 1;
+/// The version of what is in the tables. 2 has assignments and deeds: an agent that knows 1 would not stop what must not run.
+pub const SCHEMA: u64 = 2;
 /// An agent is small; the ledger is in memory anyway.
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -66,7 +74,8 @@ impl Journal {
             let mut meta = write.open_table(META)?;
             let found = meta.get("schema")?.map(|value| value.value());
             match found {
-                None => drop(meta.insert("schema", SCHEMA)?),
+                // What 2 adds is empty at first.
+                None | Some(1) => drop(meta.insert("schema", SCHEMA)?),
                 Some(SCHEMA) => {}
                 Some(found) => return Err(JournalError::Schema { found }),
             }
@@ -75,9 +84,12 @@ impl Journal {
             write.open_table(RAISED)?;
             write.open_table(FLOORS)?;
             write.open_table(TASKS)?;
+            write.open_table(ASSIGNED)?;
+            write.open_table(UNDERTAKEN)?;
+            write.open_table(DEEDS)?;
         }
         write.commit()?;
-        let ledger = read(&database)?;
+        let ledger = lines::read(&database)?;
         Ok(Self { database, ledger })
     }
 
@@ -99,70 +111,12 @@ impl Journal {
         // redb's default is durable: the commit returns after the fsync.
         let write = self.database.begin_write()?;
         for change in changes.iter().chain(&superfluous) {
-            match change {
-                Change::Ruler(ruler) => drop(write.open_table(RULER)?.insert("ruler", bytes(ruler).as_slice())?),
-                Change::Mark(run, index) => drop(write.open_table(MARKS)?.insert(run.to_string().as_str(), index)?),
-                Change::Raised(run, index) => drop(write.open_table(RAISED)?.insert(run.to_string().as_str(), index)?),
-                Change::Floor(group, number) => drop(write.open_table(FLOORS)?.insert(group.as_str(), number)?),
-                Change::Task(task, entry) => {
-                    drop(write.open_table(TASKS)?.insert(key(task).as_str(), bytes(entry).as_slice())?)
-                }
-                Change::DropMark(run) => {
-                    drop(write.open_table(MARKS)?.remove(run.to_string().as_str())?);
-                    drop(write.open_table(RAISED)?.remove(run.to_string().as_str())?);
-                }
-                Change::DropTask(task) => drop(write.open_table(TASKS)?.remove(key(task).as_str())?),
-            }
+            lines::write(&write, change)?;
         }
         write.commit()?;
         self.ledger = next;
         Ok(())
     }
-}
-
-fn bytes(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("the ledger's types have string keys and no failing serializer")
-}
-
-fn key(task: &baton_model::ids::TaskId) -> String {
-    serde_json::to_string(task).expect("a task's id is plain data")
-}
-
-fn read(database: &Database) -> Result<Ledger, JournalError> {
-    let transaction = database.begin_read()?;
-    let mut ledger = Ledger::default();
-    if let Some(value) = transaction.open_table(RULER)?.get("ruler")? {
-        ledger.ruler = parse("ruler", value.value())?;
-    }
-    for row in transaction.open_table(MARKS)?.iter()? {
-        let (run, index) = row?;
-        let name = run.value();
-        ledger.marks.insert(name.parse().map_err(|error| line(name, error))?, index.value());
-    }
-    for row in transaction.open_table(RAISED)?.iter()? {
-        let (run, index) = row?;
-        let name = run.value();
-        ledger.raised.insert(name.parse().map_err(|error| line(name, error))?, index.value());
-    }
-    for row in transaction.open_table(FLOORS)?.iter()? {
-        let (group, number) = row?;
-        let name = group.value();
-        ledger.floors.insert(name.parse().map_err(|error| line(name, error))?, number.value());
-    }
-    for row in transaction.open_table(TASKS)?.iter()? {
-        let (task, entry) = row?;
-        let name = task.value();
-        ledger.tasks.insert(parse(name, name.as_bytes())?, parse(name, entry.value())?);
-    }
-    Ok(ledger)
-}
-
-fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, JournalError> {
-    serde_json::from_slice(bytes).map_err(|error| line(key, error))
-}
-
-fn line(key: &str, reason: impl std::fmt::Display) -> JournalError {
-    JournalError::Line { key: key.to_owned(), reason: reason.to_string() }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //! Pure, and the same in memory and in the journal. It must never be changed but by [`Ledger::apply`] of a change that is
 //! on disk already.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use baton_model::{
+    assignment::{Assignment, Deed},
     fence::{Fence, Reign},
-    ids::{GroupName, RunId, TaskId},
+    ids::{ComponentName, GroupName, RunId, TaskId},
     order::Order,
     outcome::Report,
     time::Moment,
@@ -26,6 +27,31 @@ pub struct Ledger {
     /// Per group: runs with a smaller number are over.
     pub floors: BTreeMap<GroupName, u64>,
     pub tasks: BTreeMap<TaskId, Entry>,
+    /// What this host is to its groups. Shared: the ledger is copied for each commit.
+    pub assigned: Arc<Assigned>,
+    /// Deeds that have begun and not ended, by what they are done to: the text says what is done.
+    pub undertaken: BTreeMap<(GroupName, ComponentName), Undertaken>,
+    /// Deeds that the coordinators have not kept.
+    pub deeds: BTreeMap<u64, Deed>,
+    /// The highest number of a deed; it is never used again.
+    pub deed_last: u64,
+}
+
+/// The last word of a coordinator about this host's groups.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Assigned {
+    /// The log that the index is of: a quorum that was forced begins another.
+    pub generation: u64,
+    /// The highest that was seen; nothing older is taken.
+    pub index: u64,
+    pub list: Vec<Assignment>,
+}
+
+/// A deed in the middle: it is on disk before it is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undertaken {
+    pub at: Moment,
+    pub what: String,
 }
 
 /// Whose orders are obeyed.
@@ -76,6 +102,13 @@ pub enum Change {
     /// A mark or a forgotten task that a floor has made superfluous.
     DropMark(RunId),
     DropTask(TaskId),
+    Assignments(Arc<Assigned>),
+    Undertaken(GroupName, ComponentName, Undertaken),
+    /// What was undertaken has ended; a deed says how.
+    Ended(GroupName, ComponentName),
+    Deed(Deed),
+    /// The coordinators have it, or there is no room for it.
+    DropDeed(u64),
 }
 
 impl Ledger {
@@ -109,6 +142,25 @@ impl Ledger {
             }
             Change::DropTask(task) => {
                 self.tasks.remove(&task);
+            }
+            Change::Assignments(assigned) => {
+                let seen = |of: &Assigned| (of.generation, of.index);
+                assert!(seen(&assigned) >= seen(&self.assigned), "an assignment's index never sinks");
+                self.assigned = assigned;
+            }
+            Change::Undertaken(group, component, undertaken) => {
+                self.undertaken.insert((group, component), undertaken);
+            }
+            Change::Ended(group, component) => {
+                self.undertaken.remove(&(group, component));
+            }
+            Change::Deed(deed) => {
+                assert!(deed.number > self.deed_last, "a deed's number is never used again");
+                self.deed_last = deed.number;
+                self.deeds.insert(deed.number, deed);
+            }
+            Change::DropDeed(number) => {
+                self.deeds.remove(&number);
             }
         }
     }

@@ -8,11 +8,14 @@ use baton_agent::{
     action,
     configuration::Configuration,
     executor::{self, Executor, crash},
+    guard::{self, Post},
     host::Host,
     journal::Journal,
+    pages::Pages,
     policy::Policy,
     secrets::SecretStore,
     session,
+    watchdog::Watchdog,
 };
 use baton_model::ids::HostName;
 use baton_platform::{
@@ -21,6 +24,7 @@ use baton_platform::{
     config,
     dial::TcpDial,
     identity::Identity,
+    listen::TcpListen,
     random::Random,
     shutdown::Signals,
     telemetry::{self, LogOptions, LogTarget},
@@ -84,6 +88,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     init_log(&configuration)?;
+    let watchdog = Watchdog::new(configuration.watchdog.clone())?;
 
     let mut directory = fs::DirBuilder::new();
     directory.recursive(true).mode(0o700);
@@ -108,6 +113,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tokio::spawn(material.clone().watch(RELOAD_PERIOD_DEFAULT, stop.clone()));
 
     let clock = Arc::new(SystemClock::new());
+    let post = Post::new(clock.clone(), journal.ledger());
     let random = Random::from_system();
     let mut host = Host { bus: configuration.bus.clone(), ..Host::default() };
     if let Some(directory) = &configuration.init_scripts {
@@ -125,8 +131,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         observations_max: OBSERVATIONS_MAX,
         bind: Arc::new(action::bind),
         crash: Arc::new(crash::Never),
+        post: post.clone(),
     };
-    let (executor, handle) = Executor::new(options, journal);
+    let (executor, handle) = Executor::new(options.clone(), journal);
+    let guard = guard::Options { perform: options, executor: handle.clone(), random: random.fork(), watchdog };
+    let guard = guard::start(guard, post.clone(), stop.clone()).context("start the guard")?;
     let session_options = session::Options {
         connector: Connector::new(Arc::new(TcpDial), material, ConnectOptions::default()),
         clock,
@@ -136,7 +145,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         cluster: configuration.cluster.clone(),
         heartbeat_max: configuration.heartbeat_max.to_std(),
         state_directory: state.clone(),
+        post: post.clone(),
     };
+    if let Some(http) = configuration.http {
+        let listener = TcpListen::bind(http.listen).await;
+        let listener = listener.with_context(|| format!("listen for load balancers on {}", http.listen))?;
+        tokio::spawn(baton_web::serve(listener, Pages::new(post.clone(), host_name.clone()), stop.clone()));
+    }
     let mut sessions = JoinSet::new();
     for address in &configuration.coordinators {
         sessions.spawn(session::hold(session_options.clone(), address.clone(), handle.clone(), stop.clone()));
@@ -148,6 +163,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let ended = executor.run(stop.clone()).await;
     stop.cancel();
     let _ = tokio::time::timeout(STOP_PATIENCE, async { while sessions.join_next().await.is_some() {} }).await;
+    let _ = guard.join();
     tracing::info!("agent ended");
     ended.context("write the journal")
 }

@@ -19,14 +19,24 @@ use baton_platform::{
 use baton_proto::v1::{
     self as pb, agent_sessions_client::AgentSessionsClient, from_agent::Message as Up, to_agent::Message as Down,
 };
-use baton_wire::agent as wire;
-use tokio::sync::mpsc;
+use baton_wire::{agent as wire, assignment};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::{Handle, Request, UP_CAPACITY};
+use crate::{
+    assignments,
+    executor::{Handle, Request, UP_CAPACITY},
+    guard::{Post, Pulse},
+};
 
+mod beats;
 mod files;
+
+use beats::Beats;
 
 /// Beyond it a message is refused by the library: an order's parameters, a reign over many runs.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -34,6 +44,8 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const WELCOME_PATIENCE: Duration = Duration::from_secs(10);
 /// A coordinator that answers no heartbeat for this many periods is not there any more.
 const HEARTBEATS_MISSED_MAX: u32 = 5;
+/// What was seen of components is told whole so often: a coordinator may have forgotten.
+const TELL_ALL: Duration = Duration::from_secs(10);
 
 /// What all sessions have in common.
 #[derive(Clone)]
@@ -49,6 +61,7 @@ pub struct Options {
     /// The longest period between heartbeats, whatever a coordinator asks for.
     pub heartbeat_max: Duration,
     pub state_directory: PathBuf,
+    pub post: Post,
 }
 
 /// Why a session ended.
@@ -75,6 +88,8 @@ enum Ended {
     Slow,
     #[error("the executor has ended")]
     Executor,
+    #[error("no answer for longer than a lease lasts, so that what comes may be old")]
+    Stale,
 }
 
 /// Holds a session to this address until the token is cancelled.
@@ -117,6 +132,7 @@ async fn once(
         boot: options.boot.clone(),
         cluster: options.cluster.clone(),
     };
+    let hello_ms = options.clock.boot_ms();
     up.try_send(pb::FromAgent { message: Some(Up::Hello(hello)) }).expect("the channel is new and empty");
     let opened = async {
         let mut down = client.session(ReceiverStream::new(messages)).await?.into_inner();
@@ -136,8 +152,15 @@ async fn once(
     }
     backoff.reset();
     tracing::info!(coordinator = %welcome.coordinator, "session begun");
-    let session =
-        Session { options, executor, coordinator: welcome.coordinator.clone(), files: files::Files::default() };
+    let session = Session {
+        options,
+        executor,
+        coordinator: welcome.coordinator.clone(),
+        files: files::Files::default(),
+        beats: Beats::new(hello_ms),
+        told: 0,
+        all_told: Instant::now(),
+    };
     if !executor.send(Request::Attach { coordinator: welcome.coordinator.clone(), up: up.clone() }).await {
         return Ended::Executor;
     }
@@ -167,6 +190,10 @@ struct Session<'a> {
     executor: &'a Handle,
     coordinator: String,
     files: files::Files,
+    beats: Beats,
+    /// The version of what was seen of components that the coordinator has been told.
+    told: u64,
+    all_told: Instant,
 }
 
 impl Session<'_> {
@@ -174,24 +201,41 @@ impl Session<'_> {
         mut self,
         mut down: tonic::Streaming<pb::ToAgent>,
         up: mpsc::WeakSender<pb::FromAgent>,
-        period: Duration,
+        wished: Duration,
     ) -> Ended {
-        let mut beats = tokio::time::interval(period);
-        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut sequence, mut unanswered) = (0u64, 0u32);
+        let mut pulse = self.options.post.pulse();
+        let mut known = *pulse.borrow_and_update();
+        let mut heard = Instant::now();
+        let mut beaten: Option<Instant> = None;
         loop {
+            let period = beats::period(wished, self.options.post.shortest(), self.options.post.wants_word());
+            let next = beaten.map_or_else(Instant::now, |beaten| beaten + period);
             tokio::select! {
-                _ = beats.tick() => {
-                    if unanswered >= HEARTBEATS_MISSED_MAX {
+                () = tokio::time::sleep_until(next) => {
+                    if heard.elapsed() >= wished * HEARTBEATS_MISSED_MAX {
                         return Ended::Silent("answer to a heartbeat");
                     }
                     let Some(up) = up.upgrade() else { return Ended::Slow };
-                    sequence += 1;
-                    unanswered += 1;
-                    let sent_monotonic_ms = self.options.clock.monotonic_ms();
-                    let beat = pb::Heartbeat { sequence, sent_monotonic_ms, tenures: Default::default() };
-                    // Full: the coordinator does not read, and the count will tell.
-                    let _ = up.try_send(pb::FromAgent { message: Some(Up::Heartbeat(beat)) });
+                    self.beat(&up);
+                    self.tell(&up);
+                    beaten = Some(Instant::now());
+                }
+                () = tokio::time::sleep_until(self.all_told + TELL_ALL) => {
+                    (self.told, self.all_told) = (0, Instant::now());
+                    let Some(up) = up.upgrade() else { return Ended::Slow };
+                    self.tell(&up);
+                }
+                changed = changed(&mut pulse) => {
+                    let before = std::mem::replace(&mut known, changed);
+                    if changed.paused != before.paused {
+                        return Ended::Stale;
+                    }
+                    let Some(up) = up.upgrade() else { return Ended::Slow };
+                    if changed.tenures != before.tenures {
+                        self.beat(&up);
+                        beaten = Some(Instant::now());
+                    }
+                    self.tell(&up);
                 }
                 message = down.message() => {
                     let message = match message {
@@ -202,7 +246,7 @@ impl Session<'_> {
                         Err(status) => return status.into(),
                     };
                     // Anything that comes shows that the other side is there.
-                    unanswered = 0;
+                    heard = Instant::now();
                     if let Err(ended) = self.receive(message, &up).await {
                         return ended;
                     }
@@ -212,13 +256,59 @@ impl Session<'_> {
         }
     }
 
+    fn beat(&mut self, up: &mpsc::Sender<pb::FromAgent>) {
+        // Before what it says is looked up: a lease counts from here.
+        let sent_monotonic_ms = self.options.clock.boot_ms();
+        let sequence = self.beats.send(sent_monotonic_ms);
+        let tenures = assignment::tenures(&self.options.post.tenures()).into();
+        let beat = pb::Heartbeat { sequence, sent_monotonic_ms, tenures };
+        // Full: the coordinator does not read, and the count will tell.
+        let _ = up.try_send(pb::FromAgent { message: Some(Up::Heartbeat(beat)) });
+    }
+
+    /// What was seen of components and is new to this coordinator. Where there is no room, with the next heartbeat.
+    fn tell(&mut self, up: &mpsc::Sender<pb::FromAgent>) {
+        let (seen, version) = self.options.post.seen_since(self.told);
+        if seen.is_empty()
+            || up.try_send(pb::FromAgent { message: Some(Up::Probed(assignment::probed(&seen))) }).is_ok()
+        {
+            self.told = version;
+        }
+    }
+
     async fn receive(&mut self, message: Down, up: &mpsc::WeakSender<pb::FromAgent>) -> Result<(), Ended> {
         let from = self.coordinator.clone();
+        let heard_ms = self.options.clock.boot_ms();
+        let answered = match &message {
+            Down::HeartbeatReply(reply) => self.beats.answered(reply.sequence),
+            _ => None,
+        };
+        let post = &self.options.post;
+        if self.beats.is_stale(post.shortest(), heard_ms) {
+            return Err(Ended::Stale);
+        }
         let request = match message {
-            Down::Welcome(_) | Down::HeartbeatReply(_) | Down::Assign(_) | Down::DeedsKept(_) => return Ok(()),
+            Down::Welcome(_) => return Ok(()),
+            Down::HeartbeatReply(reply) => {
+                let renewals = reply.renewals.into_iter().map(assignment::parse_renewal);
+                let renewals = renewals.collect::<Result<Vec<_>, _>>()?;
+                if let Some(sent_ms) = answered {
+                    post.confirmed(&from, reply.confirmed_term, sent_ms, &renewals);
+                }
+                return Ok(());
+            }
+            Down::Assign(message) => {
+                let assigning = assignment::parse_assign(message)?;
+                // It may be what says how long an old word counts.
+                if self.beats.is_stale(assignments::shortest(&assigning.assignments), heard_ms) {
+                    return Err(Ended::Stale);
+                }
+                Request::Assign { from, assigning, heard_ms }
+            }
+            Down::DeedsKept(message) => Request::DeedsKept { from, number: message.number },
             Down::Reign(message) => Request::Reign { from, accession: wire::parse_reign(message)? },
             Down::Raise(message) => Request::Raise { from, raised: wire::parse_raise(message)? },
-            Down::Execute(message) => Request::Execute { from, order: wire::parse_execute(message)? },
+            Down::Execute(message) => Request::Execute { from, order: wire::parse_execute(message)?, heard_ms },
             Down::Forget(message) => Request::Forget { from, task: wire::parse_task_id("Forget", message.task)? },
             Down::Observe(message) => Request::Observe {
                 from,
@@ -239,6 +329,13 @@ impl Session<'_> {
             }
         };
         if self.executor.send(request).await { Ok(()) } else { Err(Ended::Executor) }
+    }
+}
+
+async fn changed(pulse: &mut watch::Receiver<Pulse>) -> Pulse {
+    match pulse.changed().await {
+        Ok(()) => *pulse.borrow_and_update(),
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -12,4 +12,5 @@ pub mod sessions;
 pub mod leader;
 pub mod views;
 pub mod api;
+pub mod pages;
 pub mod node;

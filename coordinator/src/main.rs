@@ -64,7 +64,15 @@ fn run(arguments: Arguments) -> Result<()> {
         })
         .context("listen for signals")?;
         let listener = TcpListen::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
+        let pages = match config.http {
+            Some(http) => {
+                let bound = TcpListen::bind(http.listen).await;
+                Some(bound.with_context(|| format!("listen for load balancers on {}", http.listen))?)
+            }
+            None => None,
+        };
         let world = World {
+            pages,
             clock: Arc::new(SystemClock::new()),
             dial: Arc::new(TcpDial),
             connector: Connector::new(Arc::new(TcpDial), tls.clone(), ConnectOptions::default()),

@@ -23,6 +23,7 @@ use crate::{
     api::{agent::AgentApi, operator::OperatorApi, peer::PeerApi},
     config::Config,
     leader::{Dispatcher, Lessor, Means, Reachability, Sampler, Watchman},
+    pages::Pages,
     probes::Probes,
     proposer::Proposer,
     replica::Replica,
@@ -45,6 +46,8 @@ pub struct World<L: Listen> {
     pub dial: Arc<dyn Dial>,
     pub listener: L,
     pub storage: Storage,
+    /// For load balancers and scripts, where they are wanted.
+    pub pages: Option<L>,
 }
 
 /// Storage of a configuration: one redb file.
@@ -125,6 +128,9 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     let agents =
         AgentApi::new(name, config.delivery.heartbeat_ms, log.clone(), proposer.clone(), sessions.clone(), lessor);
     let operators = OperatorApi { log: log.clone(), proposer, sessions: sessions.clone(), reachability, sampler };
+    if let Some(listener) = world.pages {
+        tokio::spawn(baton_web::serve(listener, Pages::new(log.clone(), sessions.clone()), background.clone()));
+    }
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()

@@ -9,14 +9,20 @@ use baton_model::{
     action::Action,
     ids::TaskId,
     order::Order,
-    outcome::{DATA_BYTES_MAX, Fault, Observation, Outcome, Report},
+    outcome::{Fault, Observation, Outcome, Report},
     time::Moment,
 };
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, crash::Point, directories::Directories};
+use super::{
+    Options,
+    crash::Point,
+    directories::Directories,
+    report::{clean_fault, clean_observation, report},
+};
+
 use crate::{
     action::{Context, ContextOptions, Effect, Failure, Note, Perform},
     decide::{self, Recovery},
@@ -28,10 +34,6 @@ use crate::{
 pub const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an observation may take that follows an effect, whatever is left of the task's time.
 const OBSERVE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A fault's message and its remedy are cut to so much each.
-const FAULT_BYTES_MAX: usize = 4 * 1024;
-const CUT: &str = " [cut]";
 
 /// What a performance asks of the executor.
 pub(super) enum Ask {
@@ -60,11 +62,11 @@ pub(super) struct Attempt {
 }
 
 /// How it ended, before it is made into a report.
-struct End {
-    outcome: Outcome,
-    summary: String,
-    fault: Option<Fault>,
-    data: serde_json::Value,
+pub(super) struct End {
+    pub outcome: Outcome,
+    pub summary: String,
+    pub fault: Option<Fault>,
+    pub data: serde_json::Value,
 }
 
 impl End {
@@ -79,6 +81,11 @@ impl End {
 /// Observes an action that nobody ordered.
 pub(super) async fn dry_run(options: &Options, action: &Action, timeout: Duration) -> Result<Observation, Fault> {
     let perform = guard(options, action)?;
+    observe(options, perform.as_ref(), timeout).await
+}
+
+/// What an observation says, bounded and without secrets.
+pub(crate) async fn observe(options: &Options, perform: &dyn Perform, timeout: Duration) -> Result<Observation, Fault> {
     let context = unordered(options, timeout);
     let observed = bounded(timeout, perform.observe(&context)).await;
     observed.map(|observation| clean_observation(&context, observation)).map_err(|fault| clean_fault(&context, fault))
@@ -103,7 +110,7 @@ pub(super) async fn sample(options: &Options, action: &Action, timeout: Duration
 }
 
 /// Of an action that nobody ordered.
-fn unordered(options: &Options, timeout: Duration) -> Context {
+pub(crate) fn unordered(options: &Options, timeout: Duration) -> Context {
     Context::new(ContextOptions {
         task: None,
         directory: None,
@@ -119,7 +126,7 @@ fn unordered(options: &Options, timeout: Duration) -> Context {
 }
 
 /// The policy, then the parameters.
-fn guard(options: &Options, action: &Action) -> Result<Box<dyn Perform>, Fault> {
+pub(crate) fn guard(options: &Options, action: &Action) -> Result<Box<dyn Perform>, Fault> {
     options.policy.load().check(&needs(action))?;
     (options.bind)(action)
 }
@@ -288,7 +295,17 @@ impl Attempt {
         let (answer, verdict) = oneshot::channel();
         let gone = || Fault::new("BTN-0493", "the agent is ending", "");
         self.asks.send(Ask::Begin { task: self.order.task.clone(), answer }).await.map_err(|_| gone())?;
-        verdict.await.map_err(|_| gone())?
+        tokio::select! {
+            biased;
+            verdict = verdict => verdict.map_err(|_| gone())??,
+            // It may have waited for a leader that is certain, and in vain.
+            () = context.cancelled() => {
+                self.options.post.may_begin(&self.order.task.run.group, Some(u64::MAX))?;
+                return Err(self.stopped_fault(context));
+            }
+        }
+        // The disk may have taken its time.
+        self.options.post.may_begin(&self.order.task.run.group, Some(u64::MAX))
     }
 
     fn context(&self, directory: PathBuf, progress: mpsc::Sender<Note>) -> std::io::Result<Context> {
@@ -368,7 +385,7 @@ fn refused_or_failed(fault: &Fault) -> Outcome {
 }
 
 /// None where it did not end soon after it was told to; it is dropped then.
-async fn ended_in_time(
+pub(crate) async fn ended_in_time(
     context: &Context,
     acting: impl Future<Output = Result<Effect, Failure>>,
 ) -> Option<Result<Effect, Failure>> {
@@ -405,82 +422,4 @@ async fn forward(mut notes: mpsc::Receiver<Note>, asks: &mpsc::Sender<Ask>, task
         let _ = asks.try_send(Ask::Progress { task: task.clone(), note });
     }
     std::future::pending().await
-}
-
-fn clean_fault(context: &Context, mut fault: Fault) -> Fault {
-    // Redacted first: a secret that is cut in two would not be found.
-    fault.message = context.redact(&fault.message);
-    fault.remedy = context.redact(&fault.remedy);
-    cut_fault(fault)
-}
-
-/// A fault goes into the log of every coordinator; a server's error can be as long as the statement it is about.
-fn cut_fault(mut fault: Fault) -> Fault {
-    for text in [&mut fault.message, &mut fault.remedy] {
-        if text.len() > FAULT_BYTES_MAX {
-            text.truncate(text.floor_char_boundary(FAULT_BYTES_MAX - CUT.len()));
-            text.push_str(CUT);
-        }
-    }
-    fault
-}
-
-fn clean_observation(context: &Context, observation: Observation) -> Observation {
-    match observation {
-        Observation::InPlace { note } => Observation::InPlace { note: context.redact(&note) },
-        Observation::Differs { change } => Observation::Differs { change: context.redact(&change) },
-        Observation::CannotTell { why } => Observation::CannotTell { why: context.redact(&why) },
-    }
-}
-
-/// Everything that leaves the host: bounded, and without any secret's value.
-fn report(end: End, context: Option<&Context>, started: Moment, ended: Moment) -> Report {
-    let End { mut outcome, summary, fault, data } = end;
-    let Some(context) = context else {
-        return Report {
-            outcome,
-            summary: line(&summary),
-            fault: fault.map(cut_fault),
-            output: Default::default(),
-            data: Default::default(),
-            attachments: Vec::new(),
-            started,
-            ended,
-        };
-    };
-    let (output, whole) = context.output().finish();
-    let mut attachments = context.attachments();
-    attachments.extend(whole);
-    let mut data = context.redactor().redact_value(data);
-    let mut fault = fault.map(|fault| clean_fault(context, fault));
-    if data.to_string().len() > DATA_BYTES_MAX {
-        data = serde_json::Value::Null;
-        if outcome.is_success() {
-            // Later steps would go on without what they need; the effect itself is told in the fault.
-            let message = format!("{}; but its data is longer than {DATA_BYTES_MAX} bytes", context.redact(&summary));
-            fault = Some(cut_fault(Fault::new("BTN-0464", message, "Register less.")));
-            outcome = Outcome::Failed;
-        }
-    }
-    Report { outcome, summary: line(&context.redact(&summary)), fault, output, data, attachments, started, ended }
-}
-
-/// One line, of a length that the log can keep.
-fn line(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
-    line.trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_fault_is_cut_between_characters() {
-        let long = cut_fault(Fault::new("BTN-0001", "ä".repeat(FAULT_BYTES_MAX), "short"));
-        assert!(long.message.len() <= FAULT_BYTES_MAX && long.message.len() > FAULT_BYTES_MAX - 16);
-        assert!(long.message.ends_with(CUT) && long.remedy == "short");
-        let whole = "x".repeat(FAULT_BYTES_MAX);
-        assert_eq!(cut_fault(Fault::new("BTN-0001", whole.clone(), "")).message, whole);
-    }
 }

@@ -1,9 +1,17 @@
 //! The way into the executor.
 
-use baton_model::{action::Action, ids::TaskId, order::Order, outcome::Fault, time::Span};
+use baton_model::{
+    action::Action,
+    ids::{ComponentName, GroupName, TaskId},
+    order::Order,
+    outcome::Fault,
+    time::Span,
+};
 use baton_proto::v1 as pb;
-use baton_wire::agent as wire;
-use tokio::sync::mpsc;
+use baton_wire::{agent as wire, assignment::Assigning};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{deeds::Happened, ledger::Undertaken};
 
 /// Messages that wait for one coordinator; a coordinator that does not read them loses its session.
 pub const UP_CAPACITY: usize = 256;
@@ -31,7 +39,28 @@ pub enum Request {
     Execute {
         from: String,
         order: Order,
+        /// When it came, on the clock that counts sleep.
+        heard_ms: u64,
     },
+    Assign {
+        from: String,
+        assigning: Assigning,
+        heard_ms: u64,
+    },
+    /// The coordinators have what this host did on its own account, up to this number.
+    DeedsKept {
+        from: String,
+        number: u64,
+    },
+    /// From the guard, which is about to stop something; answered when that is on disk.
+    Undertaken {
+        group: GroupName,
+        component: ComponentName,
+        undertaken: Undertaken,
+        done: oneshot::Sender<()>,
+    },
+    /// From the guard: what came of it.
+    Happened(Happened),
     Forget {
         from: String,
         task: TaskId,

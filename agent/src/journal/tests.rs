@@ -1,12 +1,17 @@
+use std::sync::Arc;
+
 use baton_model::{
+    assignment::{Assignment, Deed, Part, Stop, Watched},
     fence::{Fence, Reign},
-    ids::StepId,
+    group::{ComponentProbe, Lease},
+    ids::{Epoch, StepId},
     order::Order,
+    outcome::Fault,
     time::{Moment, Span},
 };
 
 use super::*;
-use crate::ledger::{Entry, Ruler};
+use crate::ledger::{Assigned, Entry, Ruler, Undertaken};
 
 fn order(step: &str) -> Order {
     Order {
@@ -31,7 +36,79 @@ fn changes() -> Vec<Change> {
         Change::Raised(order.task.run.clone(), 2),
         Change::Floor(order.task.run.group.clone(), 2),
         Change::Task(order.task.clone(), Entry::Started { order, received: Moment(1), started: Moment(2) }),
+        Change::Assignments(Arc::new(assigned(17))),
+        Change::Undertaken(name("g"), name("worker"), Undertaken { at: Moment(3), what: "stop worker".into() }),
+        Change::Deed(deed(41)),
+        Change::Deed(deed(42)),
+        Change::DropDeed(42),
     ]
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a name")
+}
+
+/// With everything that one can hold.
+fn assigned(index: u64) -> Assigned {
+    let watched = |name: &str, probe| Watched {
+        component: name.parse().expect("a name"),
+        probe,
+        every: Span(100),
+        timeout: Span(200),
+        checks: 3,
+        exclusive: true,
+        stop: Some(Stop { action: "service.stop".into(), params: serde_json::json!({ "name": "worker" }) }),
+    };
+    let tcp = serde_json::from_value(serde_json::json!({ "host": "h", "port": 1 })).expect("a probe");
+    let components = vec![
+        watched("worker", Ok(ComponentProbe::Tcp(tcp))),
+        watched("other", Err(Fault::new("BTN-0174", "no", "mend it"))),
+    ];
+    let lease = Some(Lease { lasts: Span(5_000), stop_within: Span(1_000) });
+    let (group, member) = (name("g"), Some(name("a")));
+    let of = Assignment { group, epoch: Epoch(3), index, member, part: Part::Primary, lease, components };
+    Assigned { generation: 1, index, list: vec![of] }
+}
+
+fn deed(number: u64) -> Deed {
+    let component = Some(name("worker"));
+    Deed { number, group: name("g"), component, at: Moment(4), what: "stopped worker".into(), failed: true }
+}
+
+#[test]
+fn a_journal_from_before_there_were_assignments_is_opened_and_taken_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("journal.redb");
+    let database = Database::create(&path).expect("the database");
+    let write = database.begin_write().expect("a transaction");
+    write.open_table(META).expect("a table").insert("schema", 1).expect("written");
+    write.open_table(FLOORS).expect("a table").insert("g", 2).expect("written");
+    for table in [RULER, TASKS] {
+        write.open_table(table).expect("a table");
+    }
+    for table in [MARKS, RAISED] {
+        write.open_table(table).expect("a table");
+    }
+    write.commit().expect("committed");
+    drop(database);
+    let mut journal = Journal::open(&path).expect("opened");
+    assert_eq!((journal.ledger().floor(&name("g")), journal.ledger().assigned.list.len()), (2, 0));
+    journal.commit(vec![Change::Assignments(Arc::new(assigned(1)))]).expect("committed");
+    drop(journal);
+    assert_eq!(Journal::open(&path).expect("opened again").ledger().assigned.index, 1);
+}
+
+#[test]
+fn an_assignment_that_was_committed_is_there_after_a_power_cut() {
+    let disk = Disk::default();
+    let mut journal = Journal::open_backend(disk.clone()).expect("a journal");
+    for index in 1..=20 {
+        journal.commit(vec![Change::Assignments(Arc::new(assigned(index)))]).expect("committed");
+        let survived = disk.0.lock().expect("no panic holds it").1.clone();
+        let after = Disk(Arc::new(std::sync::Mutex::new((survived.clone(), survived))));
+        let found = Journal::open_backend(after).expect("opened after the cut").ledger().assigned.clone();
+        assert_eq!(*found, assigned(index));
+    }
 }
 
 #[test]
@@ -41,7 +118,8 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
     let mut journal = Journal::open(&path).expect("a journal");
     journal.commit(changes()).expect("committed");
     let before = journal.ledger().clone();
-    assert_eq!(before.tasks.len(), 1);
+    assert_eq!((before.tasks.len(), before.undertaken.len(), before.deeds.len()), (1, 1, 1));
+    assert_eq!((before.assigned.index, before.deed_last), (17, 42));
     drop(journal);
     assert_eq!(*Journal::open(&path).expect("opened again").ledger(), before);
 }

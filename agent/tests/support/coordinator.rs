@@ -5,6 +5,7 @@ pub mod world;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use baton_model::{
+    assignment::{Assignment, Deed, Seen, Tenure},
     fence::{Fence, Reign},
     ids::{StepId, TaskId},
     order::Order,
@@ -24,7 +25,10 @@ use baton_proto::v1::{
     from_agent::Message as Up,
     to_agent::Message as Down,
 };
-use baton_wire::agent as wire;
+use baton_wire::{
+    agent as wire,
+    assignment::{self, Assigning, Renewal},
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +57,15 @@ pub struct Peer {
     down: mpsc::Sender<Result<pb::ToAgent, Status>>,
     /// Everything that came and was not waited for.
     pub log: Vec<Up>,
+    /// What heartbeats are answered with: the term that was confirmed (0: none), and the leases that go on.
+    pub confirms: u64,
+    pub renews: Vec<Renewal>,
+    /// Of the last heartbeat.
+    pub tenures: Vec<Tenure>,
+    /// What the agent said of its components last.
+    pub seen: Vec<Seen>,
+    /// What it did on its own account, as often as it was sent.
+    pub deeds: Vec<Deed>,
 }
 
 pub struct Coordinator {
@@ -78,7 +91,16 @@ impl AgentSessions for Service {
         let (down, messages) = mpsc::channel(64);
         let welcome = pb::Welcome { coordinator: self.name.clone(), heartbeat_ms: 200 };
         down.send(Ok(pb::ToAgent { message: Some(Down::Welcome(welcome)) })).await.expect("the stream is open");
-        let peer = Peer { up: request.into_inner(), down, log: Vec::new() };
+        let peer = Peer {
+            up: request.into_inner(),
+            down,
+            log: Vec::new(),
+            confirms: 0,
+            renews: Vec::new(),
+            tenures: Vec::new(),
+            seen: Vec::new(),
+            deeds: Vec::new(),
+        };
         self.sessions.send(peer).await.map_err(|_| Status::unavailable("the test has ended"))?;
         Ok(Response::new(ReceiverStream::new(messages)))
     }
@@ -141,19 +163,7 @@ impl Peer {
     pub async fn wait<T>(&mut self, what: &str, mut fits: impl FnMut(&Up) -> Option<T>) -> T {
         let reading = async {
             loop {
-                let message = self.up.message().await.expect("the session goes on").expect("the session goes on");
-                let message = message.message.expect("a known message");
-                if let Up::Heartbeat(beat) = &message {
-                    let reply = pb::HeartbeatReply {
-                        sequence: beat.sequence,
-                        sent_monotonic_ms: beat.sent_monotonic_ms,
-                        ..Default::default()
-                    };
-                    self.down
-                        .send(Ok(pb::ToAgent { message: Some(Down::HeartbeatReply(reply)) }))
-                        .await
-                        .expect("the session is open");
-                }
+                let message = self.read().await;
                 if let Some(found) = fits(&message) {
                     return found;
                 }
@@ -161,6 +171,76 @@ impl Peer {
             }
         };
         tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("{what} did not come in time"))
+    }
+
+    /// The next message; what an agent says all the time is taken down, and heartbeats are answered.
+    async fn read(&mut self) -> Up {
+        let message = self.up.message().await.expect("the session goes on").expect("the session goes on");
+        let message = message.message.expect("a known message");
+        match &message {
+            Up::Heartbeat(beat) => {
+                self.tenures = assignment::parse_tenures(&beat.tenures).expect("well formed");
+                let reply = pb::HeartbeatReply {
+                    sequence: beat.sequence,
+                    // An agent that counts from here counts wrong.
+                    sent_monotonic_ms: beat.sent_monotonic_ms + 3_600_000,
+                    confirmed_term: self.confirms,
+                    renewals: self.renews.iter().map(assignment::renewal).collect(),
+                };
+                self.send(Down::HeartbeatReply(reply)).await;
+            }
+            Up::Probed(probed) => {
+                for seen in assignment::parse_probed(probed).expect("well formed") {
+                    self.seen.retain(|old| (&old.group, &old.component) != (&seen.group, &seen.component));
+                    self.seen.push(seen);
+                }
+            }
+            Up::Deeds(deeds) => self.deeds.extend(assignment::parse_deeds(deeds).expect("well formed")),
+            _ => {}
+        }
+        message
+    }
+
+    /// Reads and answers until something holds, of what came or of the world.
+    pub async fn until(&mut self, what: &str, holds: impl AsyncFn(&Peer) -> bool) {
+        let reading = async {
+            while !holds(self).await {
+                // A message that is read in part is not lost: the stream keeps it.
+                if let Ok(message) = tokio::time::timeout(Duration::from_millis(10), self.read()).await {
+                    self.log.push(message);
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, reading).await.is_err() {
+            panic!("{what} did not come true; tenures {:?}, seen {:?}, deeds {:?}", self.tenures, self.seen, self.deeds)
+        }
+    }
+
+    /// Assigns under a reign and an index, and does not wait.
+    pub async fn assign(&self, (term, index): (u64, u64), assignments: &[Assignment]) {
+        let fence = Fence { generation: 1, term, index };
+        let assigning = Assigning { request: index, fence, assignments: assignments.to_vec() };
+        self.send(Down::Assign(assignment::assign(&assigning))).await;
+    }
+
+    pub async fn assigned(&mut self, index: u64) {
+        self.wait("Assigned", |message| match message {
+            Up::Assigned(answer) => (answer.index == index).then_some(()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Renews the lease of these, from the next heartbeat on.
+    pub fn renew(&mut self, term: u64, assignments: &[Assignment]) {
+        self.confirms = term;
+        let of = |assignment: &Assignment| Renewal {
+            group: assignment.group.clone(),
+            epoch: assignment.epoch,
+            index: assignment.index,
+            lasts: assignment.lease.expect("a lease").lasts,
+        };
+        self.renews = assignments.iter().map(of).collect();
     }
 
     /// Announces a reign and waits until it is acknowledged.

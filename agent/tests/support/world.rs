@@ -14,6 +14,8 @@ pub struct World {
     pub directory: tempfile::TempDir,
     pub authority: CertificateAuthority,
     pub policy: String,
+    /// More of the configuration: whole tables.
+    pub configuration: String,
     agent: Option<Child>,
 }
 
@@ -24,7 +26,7 @@ impl World {
         let authority = authority(directory.path());
         let root = directory.path().canonicalize().expect("real");
         let policy = format!("programs = ['/bin/sh']\npaths = ['{}/**']\nsecrets = ['fdb']\n", root.display());
-        Self { directory, authority, policy, agent: None }
+        Self { directory, authority, policy, configuration: String::new(), agent: None }
     }
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -38,10 +40,11 @@ impl World {
         std::fs::write(&policy, &self.policy).expect("written");
         let addresses: Vec<String> = coordinators.iter().map(|c| format!("{:?}", c.address.to_string())).collect();
         let config = format!(
-            "identity = {identity:?}\ncoordinators = [{}]\nstate = {:?}\npolicy = {policy:?}\n[secrets]\ndirectory = {:?}\n",
+            "identity = {identity:?}\ncoordinators = [{}]\nstate = {:?}\npolicy = {policy:?}\n[secrets]\ndirectory = {:?}\n{}",
             addresses.join(", "),
             self.path("state"),
             self.path("secrets"),
+            self.configuration,
         );
         std::fs::write(self.path("agent.toml"), config).expect("written");
         let log = std::fs::OpenOptions::new().append(true).create(true).open(self.path("log")).expect("a log");
@@ -58,6 +61,11 @@ impl World {
         let mut child = self.agent.take().expect("it runs");
         child.kill().expect("killed");
         child.wait().expect("gone");
+    }
+    pub fn signal(&self, signal: i32) {
+        let pid = self.agent.as_ref().expect("it runs").id() as i32;
+        // SAFETY: a plain system call; the process is ours and was not waited for.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "signalled");
     }
     pub fn lines(&self, name: &str) -> usize {
         std::fs::read_to_string(self.path(name)).unwrap_or_default().lines().count()

@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Two clocks that must not be mixed.
+/// Three clocks that must not be mixed.
 pub trait Clock: Send + Sync + 'static {
     /// Wall clock, milliseconds since 1970. For stamps that people read; it may jump in both directions, so never
     /// for measuring a wait.
     fn now_unix_ms(&self) -> u64;
 
-    /// Milliseconds since some moment in the past of this process; never goes back. For deadlines and leases.
+    /// Milliseconds since some moment in the past of this process; never goes back. For deadlines.
     fn monotonic_ms(&self) -> u64;
+
+    /// Milliseconds since the machine started; never goes back, and counts the time for which it slept. For leases: a machine that
+    /// was suspended has not stood still for those who wait for it.
+    fn boot_ms(&self) -> u64;
 }
 
 /// The machine's clocks.
@@ -45,6 +49,11 @@ impl Clock for SystemClock {
 
     fn monotonic_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    fn boot_ms(&self) -> u64 {
+        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        boot.tv_sec as u64 * 1_000 + boot.tv_nsec as u64 / 1_000_000
     }
 }
 
@@ -88,6 +97,10 @@ impl Clock for ManualClock {
     fn monotonic_ms(&self) -> u64 {
         self.times.monotonic_ms.load(Ordering::SeqCst)
     }
+
+    fn boot_ms(&self) -> u64 {
+        self.monotonic_ms()
+    }
 }
 
 #[cfg(test)]
@@ -110,5 +123,7 @@ mod tests {
         assert!(clock.now_unix_ms() > 1_600_000_000_000);
         let first = clock.monotonic_ms();
         assert!(clock.monotonic_ms() >= first);
+        let first = clock.boot_ms();
+        assert!(first > 0 && clock.boot_ms() >= first);
     }
 }
