@@ -84,7 +84,7 @@ fn limited(lab: &Installation, teller: &mut Teller) -> Result<()> {
 async fn started_by_hand(lab: &Installation, teller: &mut Teller, service: &str) -> Result<()> {
     let noted = lab.world.effects()?.len();
     teller.say(&format!("# service {service} start, on dm1"));
-    lab.world.fleet.service("dm1", service, "start").await?;
+    lab.world.start_service("dm1", service).await?;
     let begun = Instant::now();
     stopped(lab, "dm1", service)?;
     let took = begun.elapsed();
