@@ -48,7 +48,11 @@ pub async fn tell(lab: &mut Installation, teller: &mut Teller, show: Show) -> Re
 
     teller.chapter("Armed again: the REST service on dm1 dies");
     let limited = command::group(&lab.cluster, NAME)?["automatic"]["limited"].clone();
-    teller.check("the group is not limited any more", limited.is_null(), limited.to_string());
+    teller.check(
+        "the group is not limited any more",
+        limited.is_null(),
+        if limited.is_null() { "nothing limits it".to_owned() } else { limited.to_string() },
+    );
     fails_over(lab, teller, show, Fault::Rest)?;
     failed_over(lab, teller, &client, 4).await?;
     verdict(teller, &client.stop().await?, 4);
@@ -181,7 +185,11 @@ async fn active(lab: &Installation, teller: &mut Teller, side: Side, epoch: u64)
     teller.check(
         &format!("{} is in active mode", side.server()),
         ok,
-        format!("{PROPERTIES}: mode {mode:?}, epoch {written:?}"),
+        format!(
+            "{PROPERTIES}: mode {}, epoch {}",
+            mode.as_deref().unwrap_or("none"),
+            written.as_deref().unwrap_or("none")
+        ),
     );
     let running = lab.world.running_on(side);
     let needed = [BROKER, DSA, DAEMON, REST].map(|service| format!("{}/{service}", side.server()));
