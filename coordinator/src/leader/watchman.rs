@@ -292,7 +292,8 @@ impl Watchman {
         }) else {
             return;
         };
-        if !checking {
+        // Nobody can tell yet: a majority that did not answer has not said that all is well.
+        if !checking || survey.answers.len() <= survey.coordinators / 2 {
             return;
         }
         let verdict = watch.as_ref().and_then(|watch| {
