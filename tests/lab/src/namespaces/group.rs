@@ -27,6 +27,15 @@ done
 exit 1
 "#;
 
+/// An effect that can be counted: one line for each time.
+const NOTE: &str = "runbook: note
+steps:
+  - name: Note it
+    on: old.service
+    timeout: 20s
+    exec.run: { argv: [/bin/sh, -c, 'echo noted >>\"$0/notes\"', \"${host.vars.directory}\"] }
+";
+
 /// Times of a group.
 #[derive(Debug, Clone)]
 pub struct Pace {
@@ -60,7 +69,7 @@ fn stop(unreachable: &str) -> String {
     format!(
         "  - name: Stop it
     on: old.service
-    timeout: 20s
+    timeout: 5s
     unreachable: {unreachable}
     process.stop: {{ program: \"${{vars.helper}}\", arguments_contain: \"{} ${{host.vars.directory}} \", grace: 1s, settle: 1ms }}
 ",
@@ -81,6 +90,7 @@ pub fn write(files: &Path, root: &Path, helper: &Path, pace: &Pace) -> Result<()
     let switchback = format!("runbook: switchback\nsteps:\n{}{transfer}{}{rearm}", stop("fail"), start("new", next));
     write("switchback.yaml", &switchback)?;
     write("start.yaml", &format!("runbook: start\nsteps:\n{}", start("old", "${string(group.epoch)}")))?;
+    write("note.yaml", NOTE)?;
     let mut text = format!("group: {GROUP}\ndescription: one that must not run twice\nprimary: a\nmembers:\n");
     for (member, host) in MEMBERS.iter().zip(HOSTS) {
         text += &format!("  {member}: {{ hosts: {{ service: {host} }} }}\n");
@@ -102,7 +112,7 @@ components:
     checks: 1
 lease: {}
 automatic: {{ mode: on, any: [service], {}, runbook: failover }}
-runbooks: {{ failover: failover.yaml, switchback: switchback.yaml, start: start.yaml }}
+runbooks: {{ failover: failover.yaml, switchback: switchback.yaml, start: start.yaml, note: note.yaml }}
 ",
         files.join("start.sh"),
         component::SUBCOMMAND,

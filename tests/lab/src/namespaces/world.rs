@@ -186,6 +186,54 @@ impl World {
         })
     }
 
+    /// Waits until the clients have had writes taken by this host in this epoch for so long, by the times of the writes. Answers the
+    /// longest time that nobody had one taken. Any other epoch or host meanwhile is wrong.
+    pub fn until_served(&self, host: &str, epoch: u64, span: Duration) -> Result<Duration> {
+        let begun_ns = component::now_ns();
+        let acks = until(&format!("writes taken by {host} in epoch {epoch} for {span:?}"), || {
+            let mut acks = self.clients.acks();
+            acks.retain(|ack| ack.at_ns >= begun_ns);
+            let last_ns = acks.last().map_or(begun_ns, |ack| ack.at_ns);
+            let so_far = Duration::from_nanos(last_ns - begun_ns);
+            ensure!(so_far >= span, "for {so_far:?}; active: {:?}; {}", self.active(), self.story());
+            Ok(acks)
+        })?;
+        if let Some(foreign) = acks.iter().find(|ack| ack.host != host || ack.epoch != epoch) {
+            bail!("a write was taken elsewhere: {foreign:?}; {}", self.story());
+        }
+        let mut at: Vec<u64> = acks.iter().map(|ack| ack.at_ns).collect();
+        at.sort_unstable();
+        let pauses = at.windows(2).map(|pair| pair[1] - pair[0]);
+        Ok(Duration::from_nanos(pauses.max().unwrap_or(0).max(at[0] - begun_ns)))
+    }
+
+    /// The lines that the runbook `note` has written on a host.
+    pub fn notes(&self, host: &str) -> usize {
+        fs::read_to_string(self.place(host).join("notes")).unwrap_or_default().lines().count()
+    }
+
+    /// Waits until the coordinators that have a host's agent on the line are exactly these.
+    pub fn until_reached_by(&self, host: &str, coordinators: &[&str]) -> Result<()> {
+        until(&format!("{host} reached by {coordinators:?}"), || {
+            let hosts = self.cluster.json(&["hosts"])?;
+            let view = hosts.as_array().into_iter().flatten().find(|view| view["name"] == host);
+            let mut by: Vec<&str> = view
+                .iter()
+                .flat_map(|view| view["reached_by"].as_array())
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            by.sort_unstable();
+            ensure!(by == coordinators, "reached by {by:?}");
+            Ok(())
+        })
+    }
+
+    /// The name of the coordinator that leads.
+    pub fn leader(&self) -> Result<&'static str> {
+        Ok(COORDINATORS[self.cluster.wait_for_leader(PATIENCE)?])
+    }
+
     /// Waits until agents are on the line, no run is open and each host is what the role makes of it.
     pub fn until_settled(&self) -> Result<Value> {
         self.cluster.wait_for_agents(&HOSTS, PATIENCE)?;

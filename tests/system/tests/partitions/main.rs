@@ -7,6 +7,8 @@ use baton_lab::{
     namespaces::{Options, World},
 };
 
+mod one_coordinator;
+mod order_on_its_way;
 mod primary_cut;
 
 /// The world as most tests want it.
