@@ -7,7 +7,9 @@ use baton_lab::{
     namespaces::{Options, World},
 };
 
+mod clocks;
 mod one_coordinator;
+mod one_way;
 mod order_on_its_way;
 mod primary_cut;
 
