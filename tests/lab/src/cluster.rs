@@ -72,6 +72,8 @@ pub struct AgentSetting {
     pub machine: Option<String>,
     /// Its SysV scripts, where they are not the machine's own.
     pub init_scripts: Option<PathBuf>,
+    /// More tables of its configuration.
+    pub tables: String,
 }
 
 /// An installation. Dropped, its processes are killed.
@@ -230,7 +232,7 @@ impl Cluster {
         fs::write(
             &config,
             format!(
-                "coordinators = [{}]\n{}identity = \"{}\"\nstate = \"{}\"\npolicy = \"{}\"\n\n[secrets]\ndirectory = \"{}\"\n",
+                "coordinators = [{}]\n{}identity = \"{}\"\nstate = \"{}\"\npolicy = \"{}\"\n\n[secrets]\ndirectory = \"{}\"\n\n{}",
                 coordinators.join(", "),
                 setting
                     .init_scripts
@@ -240,6 +242,7 @@ impl Cluster {
                 directory.join("state").display(),
                 directory.join("policy.toml").display(),
                 secrets.display(),
+                setting.tables,
             ),
         )?;
         let machine = setting.machine.clone().or_else(|| Some(host.to_owned()));

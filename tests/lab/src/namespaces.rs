@@ -8,9 +8,11 @@ pub mod component;
 pub mod group;
 pub mod judge;
 pub mod network;
+pub mod watchdog;
 pub mod world;
 
 pub use clients::Clients;
 pub use judge::{Ack, Tenancy, Verdict, judge};
 pub use network::Network;
+pub use watchdog::Watchdog;
 pub use world::{Options, World};

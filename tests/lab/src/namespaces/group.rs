@@ -2,7 +2,7 @@
 //!
 //! Times are as short as a small machine bears, so that fifty failovers take minutes.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Result;
 
@@ -14,6 +14,9 @@ use super::{
 pub const GROUP: &str = "svc";
 /// The member of each host.
 pub const MEMBERS: [&str; 2] = ["a", "b"];
+
+/// The lease's `stop_within`, in every pace.
+pub const STOP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Begins the component in a session of its own, and goes when it writes: the agent ends what a program of its leaves in its session.
 const START: &str = r#"#!/bin/sh
@@ -34,6 +37,14 @@ steps:
     on: old.service
     timeout: 20s
     exec.run: { argv: [/bin/sh, -c, 'echo noted >>\"$0/notes\"', \"${host.vars.directory}\"] }
+";
+
+/// The failover's own note, on the side that it leaves; out of reach, it is left out.
+const FAREWELL: &str = "  - name: Note that it leaves
+    on: old.service
+    timeout: 2s
+    unreachable: skip
+    exec.run: { argv: [/bin/sh, -c, 'echo left >>\"$0/farewells\"', \"${host.vars.directory}\"], repeatable: true }
 ";
 
 /// Times of a group.
@@ -84,7 +95,7 @@ pub fn write(files: &Path, root: &Path, helper: &Path, pace: &Pace) -> Result<()
     write("start.sh", START)?;
     let next = "${string(group.epoch + 1)}";
     let transfer = "  - role.transfer: { detach_old: false }\n";
-    let failover = format!("runbook: failover\nsteps:\n{}{transfer}{}", stop("skip"), start("new", next));
+    let failover = format!("runbook: failover\nsteps:\n{FAREWELL}{}{transfer}{}", stop("skip"), start("new", next));
     write("failover.yaml", &failover)?;
     let rearm = "  - automatic.rearm: {}\n";
     let switchback = format!("runbook: switchback\nsteps:\n{}{transfer}{}{rearm}", stop("fail"), start("new", next));

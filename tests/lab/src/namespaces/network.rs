@@ -78,6 +78,11 @@ impl Network {
         Path::new(NAMESPACES).join(self.name(place))
     }
 
+    /// Who lives at a place.
+    pub fn inhabitants(&self, place: &str) -> Inhabitants {
+        Inhabitants(self.name(place))
+    }
+
     /// What `from` sends to `to` goes nowhere from now on; what `to` sends arrives.
     pub fn cut_one_way(&mut self, from: &str, to: &str) -> Result<()> {
         if self.cuts.insert((from.to_owned(), to.to_owned())) {
@@ -124,6 +129,25 @@ impl Network {
     }
 }
 
+/// The processes of one place; by the kernel's own list.
+#[derive(Debug, Clone)]
+pub struct Inhabitants(String);
+
+impl Inhabitants {
+    pub fn all(&self) -> Vec<Process> {
+        let pids = ip(&["netns", "pids", &self.0]).unwrap_or_default();
+        let own = std::process::id().to_string();
+        // A client of ours is a thread there, and not an inhabitant.
+        let pids = pids.split_whitespace().filter(|pid| **pid != own);
+        pids.filter_map(|pid| Process::read(pid.parse().ok()?)).collect()
+    }
+
+    /// A power cut.
+    pub fn kill(&self) -> Result<usize> {
+        Ok(kill_until_gone(|| self.all(), Duration::from_secs(10))?)
+    }
+}
+
 impl Drop for Network {
     fn drop(&mut self) {
         let places = PLACES.iter().chain([&BRIDGE]);
@@ -164,11 +188,7 @@ fn remove(name: &str) -> Result<()> {
     if !Path::new(NAMESPACES).join(name).exists() {
         return Ok(());
     }
-    let inside = || {
-        let pids = ip(&["netns", "pids", name]).unwrap_or_default();
-        pids.split_whitespace().filter_map(|pid| Process::read(pid.parse().ok()?)).collect()
-    };
-    kill_until_gone(inside, Duration::from_secs(10))?;
+    Inhabitants(name.to_owned()).kill()?;
     ip(&["netns", "del", name]).map(drop)
 }
 

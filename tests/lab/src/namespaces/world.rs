@@ -26,6 +26,7 @@ use super::{
     component, group,
     judge::{self, Tenancy, Verdict},
     network::{COORDINATORS, HOSTS, Network, OUTSIDE, address},
+    watchdog::Watchdog,
 };
 
 /// What may take long on a machine with much else to do.
@@ -42,6 +43,8 @@ pub struct Options {
     pub pace: group::Pace,
     /// A library that every agent and coordinator is loaded with, so that its wall clock can be set ([`World::set_clock`]).
     pub clocks: Option<PathBuf>,
+    /// Each host has a watchdog, which its agent must keep alive.
+    pub watchdogs: bool,
 }
 
 /// See the module. Dropped, everything that it started is ended.
@@ -49,6 +52,7 @@ pub struct World {
     // Dropped in this order: who uses it, what runs in it, the network, the files.
     pub clients: Clients,
     pub cluster: Cluster,
+    pub watchdogs: BTreeMap<&'static str, Watchdog>,
     pub registry: Registry,
     pub network: Network,
     helper: PathBuf,
@@ -91,13 +95,21 @@ impl World {
         let ground = Ground::at(coordinators, PACE.to_owned(), enter);
         let cluster = Cluster::start_on(ground, &registry, &root.join("baton"), binaries)?;
         let clients = Clients::start(&network)?;
-        let mut world = Self { clients, cluster, registry, network, helper, root, _directory: directory };
+        let watchdogs = BTreeMap::new();
+        let mut world = Self { clients, cluster, watchdogs, registry, network, helper, root, _directory: directory };
         for host in HOSTS {
             let place = world.place(host);
             fs::create_dir_all(&place)?;
             fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
             let policy = format!("programs = ['/bin/sh', '{}']\n", world.helper.display());
-            let setting = AgentSetting { policy, ..AgentSetting::default() };
+            let mut tables = String::from("[watchdog]\nmode = \"off\"\n");
+            if options.watchdogs {
+                let device = place.join("watchdog");
+                let watchdog = Watchdog::start(&device, group::STOP_WITHIN, world.network.inhabitants(host))?;
+                world.watchdogs.insert(host, watchdog);
+                tables = format!("[watchdog]\ndevice = \"{}\"\nmode = \"required\"\n", device.display());
+            }
+            let setting = AgentSetting { policy, tables, ..AgentSetting::default() };
             world.cluster.add_agent(&world.registry, host, &setting)?;
         }
         world.cluster.wait_for_agents(&HOSTS, PATIENCE)?;

@@ -8,10 +8,12 @@ use baton_lab::{
 };
 
 mod clocks;
+mod faults;
 mod one_coordinator;
 mod one_way;
 mod order_on_its_way;
 mod primary_cut;
+mod stopped_agent;
 
 /// The world as most tests want it.
 fn world() -> World {
@@ -37,6 +39,13 @@ fn other(host: &str) -> &'static str {
 /// The member on a host.
 fn member(host: &str) -> &'static str {
     if host == "h1" { "a" } else { "b" }
+}
+
+/// Whether any coordinator has sent this order, by its log.
+fn was_ordered(world: &World, task: &str) -> bool {
+    let word = format!("ordered task={task} ");
+    let logs = (0..world.cluster.coordinators()).map(|number| world.cluster.coordinator_log(number));
+    logs.into_iter().any(|log| std::fs::read_to_string(log).is_ok_and(|text| text.contains(&word)))
 }
 
 /// Asserts, with everything that went wrong on the way.
