@@ -1,5 +1,5 @@
 //! What only the leader does: announce its reign, send what is due, watch deadlines and reachability, ask for samples,
-//! renew leases, and watch the groups that fail over by themselves.
+//! renew leases, watch the groups that fail over by themselves, and hand over to who reaches more.
 
 pub mod assigner;
 pub mod dispatcher;
@@ -7,6 +7,7 @@ pub mod lessor;
 pub mod questions;
 pub mod reachability;
 pub mod sampler;
+pub mod successor;
 pub mod watchman;
 
 pub use assigner::Assigner;
@@ -15,4 +16,5 @@ pub use lessor::Lessor;
 pub use questions::Questions;
 pub use reachability::Reachability;
 pub use sampler::Sampler;
+pub use successor::Successor;
 pub use watchman::Watchman;

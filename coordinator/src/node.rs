@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{agent::AgentApi, operator::OperatorApi, peer::PeerApi},
     config::Config,
-    leader::{Dispatcher, Lessor, Means, Reachability, Sampler, Watchman},
+    leader::{Dispatcher, Lessor, Means, Reachability, Sampler, Successor, Watchman},
     pages::Pages,
     probes::Probes,
     proposer::Proposer,
@@ -116,6 +116,14 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     let sampler = Sampler::new(log.clone(), proposer.clone(), sessions.clone());
     tokio::spawn(lessor.clone().run(beats, background.clone()));
     tokio::spawn(watchman.run(background.clone()));
+    let successor = Successor {
+        log: log.clone(),
+        sessions: sessions.clone(),
+        reachability: reachability.clone(),
+        itself: name.to_owned(),
+        heartbeat: Duration::from_millis(config.delivery.heartbeat_ms),
+    };
+    tokio::spawn(successor.run(background.clone()));
     tokio::spawn(sampler.clone().run(background.clone()));
     tokio::spawn(world.tls.clone().watch(RELOAD_EVERY, background.clone()));
 

@@ -442,8 +442,8 @@ impl Dispatcher {
         let ripe: Vec<DueOrder> = absent
             .into_iter()
             .filter(|order| !state.proposed.contains(&order.task))
-            // What this leader has sent may be at work: that ends as unknown, never as left out.
-            .filter(|order| !state.ordered.contains(&order.task))
+            // What this leader has sent may be at work: that ends as unknown, never as left out, unless it certainly is not.
+            .filter(|order| !state.ordered.contains(&order.task) || self.is_at_work_no_more(order))
             .filter(|order| {
                 // Counted for the host, not for the step: a host that has been away all the time costs its wait once.
                 state.absent.get(&order.task.host).is_some_and(|since| now.since(*since) >= self.unreachable_after)
@@ -469,6 +469,19 @@ impl Dispatcher {
             let command = Command::SkipUnreachable { task: order.task.clone(), evidence };
             self.propose_detached(command, Some((order.task, finished.clone())));
         }
+    }
+
+    /// An agent of a host with a lease begins nothing once that is over, and ends what it has begun by the task's own timeout.
+    fn is_at_work_no_more(&self, order: &DueOrder) -> bool {
+        let (group, host) = (&order.task.run.group, &order.task.host);
+        let lease = self.log.with(|replica| {
+            let group = replica.state.groups.get(group)?;
+            let holds = assign::holders(group).any(|holder| holder == host);
+            group.definition.lease.as_ref().filter(|_| holds).map(|rule| rule.lease)
+        });
+        let (Some(lease), Ok(ago)) = (lease, self.lessor.surely_over(group, host)) else { return false };
+        // What could be begun last was begun before the lease itself ended, and that is some time before it is called over.
+        ago.0 + lease.surely_over().0 >= lease.lasts.0 + order.timeout.0
     }
 
     /// The host is none whose lease could still be alive.

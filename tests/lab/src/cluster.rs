@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -23,12 +23,15 @@ use serde_json::Value;
 
 use crate::processes::{Daemon, Registry};
 
+mod ground;
 mod misfortune;
+
+pub use ground::Ground;
 
 /// Where coordinators listen.
 pub const PORT: u16 = 7400;
-/// Host number of the first coordinator in the world's range of addresses.
-const FIRST_COORDINATOR: u8 = 201;
+/// The operator's place on a [`Ground`].
+pub const OPERATOR: &str = "operator";
 
 /// The shipped programs.
 #[derive(Debug, Clone)]
@@ -69,13 +72,15 @@ pub struct AgentSetting {
     pub machine: Option<String>,
     /// Its SysV scripts, where they are not the machine's own.
     pub init_scripts: Option<PathBuf>,
+    /// More tables of its configuration.
+    pub tables: String,
 }
 
 /// An installation. Dropped, its processes are killed.
 pub struct Cluster {
     directory: PathBuf,
     binaries: Binaries,
-    network: [u8; 2],
+    ground: Ground,
     authority: CertificateAuthority,
     coordinators: Vec<Node>,
     agents: BTreeMap<String, Node>,
@@ -92,6 +97,11 @@ struct Node {
 impl Cluster {
     /// Three coordinators at `127.X.Y.201` to `203`, running, with a leader.
     pub fn start(registry: &Registry, directory: &Path, network: [u8; 2], binaries: Binaries) -> Result<Self> {
+        Self::start_on(Ground::loopback(network), registry, directory, binaries)
+    }
+
+    /// Three coordinators on this ground, running, with a leader.
+    pub fn start_on(ground: Ground, registry: &Registry, directory: &Path, binaries: Binaries) -> Result<Self> {
         make_directory(directory)?;
         let clock = SystemClock::new();
         let authority =
@@ -99,7 +109,7 @@ impl Cluster {
         let mut cluster = Self {
             directory: directory.to_owned(),
             binaries,
-            network,
+            ground,
             authority,
             coordinators: Vec::new(),
             agents: BTreeMap::new(),
@@ -116,7 +126,7 @@ impl Cluster {
     }
 
     fn address(&self, number: u8) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::new(127, self.network[0], self.network[1], FIRST_COORDINATOR + number), PORT))
+        self.ground.coordinators[usize::from(number)]
     }
 
     fn prepare_coordinator(&mut self, number: u8) -> Result<()> {
@@ -128,11 +138,12 @@ impl Cluster {
             .issue_coordinator(&name(&node_name)?, &[address], &IssueOptions::default(), &SystemClock::new())?
             .write(&directory.join("identity"))?;
         let mut text = format!(
-            "id = {}\nlisten = \"{}\"\nidentity = \"{}\"\ndata = \"{}\"\n\n[delivery]\nunreachable_after_ms = 5000\n",
+            "id = {}\nlisten = \"{}\"\nidentity = \"{}\"\ndata = \"{}\"\n\n{}",
             number + 1,
             self.address(number),
             directory.join("identity").display(),
-            directory.join("data").display()
+            directory.join("data").display(),
+            self.ground.pace,
         );
         for member in 0..3 {
             text.push_str(&format!(
@@ -157,7 +168,7 @@ impl Cluster {
     /// Starts coordinator `number` (from 0); the first makes the cluster when there is none yet.
     pub fn start_coordinator(&mut self, registry: &Registry, number: usize) -> Result<()> {
         let node = &mut self.coordinators[number];
-        let mut command = Command::new(&self.binaries.coordinator);
+        let mut command = self.ground.command(&node.name, &self.binaries.coordinator);
         command.arg("--config").arg(&node.config);
         if number == 0 {
             command.arg("--bootstrap");
@@ -221,7 +232,7 @@ impl Cluster {
         fs::write(
             &config,
             format!(
-                "coordinators = [{}]\n{}identity = \"{}\"\nstate = \"{}\"\npolicy = \"{}\"\n\n[secrets]\ndirectory = \"{}\"\n",
+                "coordinators = [{}]\n{}identity = \"{}\"\nstate = \"{}\"\npolicy = \"{}\"\n\n[secrets]\ndirectory = \"{}\"\n\n{}",
                 coordinators.join(", "),
                 setting
                     .init_scripts
@@ -231,6 +242,7 @@ impl Cluster {
                 directory.join("state").display(),
                 directory.join("policy.toml").display(),
                 secrets.display(),
+                setting.tables,
             ),
         )?;
         let machine = setting.machine.clone().or_else(|| Some(host.to_owned()));
@@ -241,7 +253,7 @@ impl Cluster {
 
     pub fn start_agent(&mut self, registry: &Registry, host: &str) -> Result<()> {
         let node = self.agents.get_mut(host).with_context(|| format!("there is no agent {host}"))?;
-        let mut command = Command::new(&self.binaries.agent);
+        let mut command = self.ground.command(&node.name, &self.binaries.agent);
         command.arg("--config").arg(&node.config);
         node.daemon = Some(Daemon::start(registry, &node.name, node.machine.as_deref(), command, &node.log)?);
         Ok(())
@@ -316,7 +328,7 @@ impl Cluster {
 
     /// The `baton` command, as the operator.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binaries.baton);
+        let mut command = self.ground.command(OPERATOR, &self.binaries.baton);
         command.args(arguments).envs(self.environment()).stdin(Stdio::null());
         command
     }

@@ -108,6 +108,9 @@ pub fn program(arguments: &[String]) -> Option<ExitCode> {
             Some(crate::processes::keeper::main(std::path::Path::new(path), mark))
         }
         [name, rest @ ..] if name == application::SUBCOMMAND => Some(application::main(rest)),
+        [name, rest @ ..] if name == crate::namespaces::component::SUBCOMMAND => {
+            Some(crate::namespaces::component::main(rest))
+        }
         [name, rest @ ..] if name == crate::machine::program::SUBCOMMAND => Some(crate::machine::program::main(rest)),
         _ => None,
     }

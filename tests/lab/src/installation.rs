@@ -260,5 +260,6 @@ fn setting(world: &World, appliance: &Appliance) -> AgentSetting {
         ]),
         machine: Some(appliance.name.clone()),
         init_scripts: Some(appliance.path("/etc/init.d")),
+        tables: String::new(),
     }
 }

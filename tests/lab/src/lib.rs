@@ -10,6 +10,7 @@ pub mod horizon;
 pub mod installation;
 pub mod ledger;
 pub mod machine;
+pub mod namespaces;
 pub mod packages;
 pub mod persistent_chat;
 pub mod pom;

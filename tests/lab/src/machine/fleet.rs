@@ -199,6 +199,7 @@ impl Fleet {
             secrets: allowed.secrets.clone(),
             machine: Some(machine.name.clone()),
             init_scripts: Some(machine.init_scripts()),
+            tables: String::new(),
         })
     }
 }
