@@ -239,6 +239,8 @@ impl Executor {
         let task = order.task.clone();
         if self.is_late(heard_ms) {
             tracing::warn!(%task, "an order lay here for longer than a lease lasts; it is not taken");
+            // It is over with this session: in the next one what is still wanted is ordered again.
+            self.sessions.remove(from);
             return Ok(());
         }
         let now = Moment(self.options.clock.now_unix_ms());

@@ -22,17 +22,21 @@ struct Confirmed {
 }
 
 impl Freshness {
-    /// The ruler had its leadership confirmed after a heartbeat sent then. `shortest`: of the leases of this host.
-    pub fn confirm(&mut self, by: &Ruler, sent_ms: u64, shortest: Option<Span>) {
+    /// The ruler had its leadership confirmed after a heartbeat sent then. `shortest`: of the leases of this host. Where that ends a
+    /// gap: since when; what was told before is to be told again.
+    pub fn confirm(&mut self, by: &Ruler, sent_ms: u64, shortest: Option<Span>) -> Option<u64> {
+        let mut gap = None;
         if let Some(before) = &self.confirmed {
             if sent_ms < before.sent_ms {
-                return;
+                return None;
             }
             if let Some(lasts) = shortest.filter(|lasts| sent_ms - before.sent_ms > lasts.0) {
                 self.lost_ms = self.lost_ms.max(before.sent_ms + lasts.0);
+                gap = Some(self.lost_ms);
             }
         }
         self.confirmed = Some(Confirmed { by: by.clone(), sent_ms });
+        gap
     }
 
     /// This process, or this machine, stood still until now.

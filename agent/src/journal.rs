@@ -101,9 +101,15 @@ impl Journal {
     }
 
     /// At the start of the process: since when a first word is waited for, where one is.
-    pub fn begin_waiting(&mut self, clock: &dyn Clock) -> Result<(), JournalError> {
+    /// `beside`: the file that says in which life of the machine this was done last.
+    pub fn begin_waiting(&mut self, clock: &dyn Clock, beside: &Path) -> Result<(), JournalError> {
         let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let waiting = lease::waiting(self.ledger.waiting.as_ref(), machine.trim(), clock.boot_ms());
+        // Lost or unreadable, it counts as another life: that is the careful side.
+        let rebooted = std::fs::read_to_string(beside).unwrap_or_default() != machine;
+        if let Err(error) = std::fs::write(beside, &machine) {
+            tracing::warn!(%error, file = %beside.display(), "the next start will be taken for one after a reboot");
+        }
+        let waiting = lease::waiting(self.ledger.waiting.as_ref(), machine.trim(), rebooted, clock.boot_ms());
         let wanted = self.ledger.assigned.list.iter().any(lease::is_leased).then_some(waiting);
         if wanted == self.ledger.waiting {
             return Ok(());

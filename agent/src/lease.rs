@@ -17,7 +17,11 @@ use crate::ledger::Waiting;
 
 /// Since when the first word is waited for, by what an earlier process has put down: the same wait goes on as long as nobody has heard
 /// one and the machine has not started anew.
-pub fn waiting(known: Option<&Waiting>, machine: &str, now_ms: u64) -> Waiting {
+pub fn waiting(known: Option<&Waiting>, machine: &str, rebooted: bool, now_ms: u64) -> Waiting {
+    // What came up with the machine was started by nobody who asked: it is stopped before anything is waited for.
+    if rebooted {
+        return Waiting { machine: machine.to_owned(), since_ms: now_ms.saturating_sub(FIRST_WORD.0) };
+    }
     let known = known.filter(|known| known.machine == machine && known.since_ms <= now_ms);
     known.cloned().unwrap_or_else(|| Waiting { machine: machine.to_owned(), since_ms: now_ms })
 }
@@ -87,8 +91,9 @@ impl Leases {
 
 /// Whether this host is primary there, for as long as its lease lives.
 pub fn is_leased(assignment: &Assignment) -> bool {
-    assignment.part == Part::Primary && assignment.lease.is_some()
+    let exclusive = || assignment.components.iter().any(|watched| watched.exclusive);
+    assignment.part == Part::Primary && assignment.lease.is_some() && exclusive()
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

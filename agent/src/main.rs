@@ -116,7 +116,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tokio::spawn(material.clone().watch(RELOAD_PERIOD_DEFAULT, stop.clone()));
 
     let clock = Arc::new(SystemClock::new());
-    journal.begin_waiting(clock.as_ref()).context("write the journal")?;
+    journal.begin_waiting(clock.as_ref(), &state.join("boot-id")).context("write the journal")?;
     let post = Post::new(clock.clone(), journal.ledger());
     let random = Random::from_system();
     let mut host = Host { bus: configuration.bus.clone(), ..Host::default() };

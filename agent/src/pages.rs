@@ -44,7 +44,8 @@ impl Standings for Pages {
 }
 
 fn told(assignment: &Assignment, lease_left_ms: u64) -> baton_web::Standing {
-    let leased = assignment.lease.is_some();
+    // A host of the primary with nothing to stop holds no lease, and needs none.
+    let leased = assignment.lease.is_some() && assignment.components.iter().any(|watched| watched.exclusive);
     let why_not = match assignment.part {
         Part::Primary if leased && lease_left_ms == 0 => Some("its lease is over".to_owned()),
         Part::Primary => None,

@@ -158,6 +158,7 @@ async fn once(
         coordinator: welcome.coordinator.clone(),
         files: files::Files::default(),
         beats: Beats::new(hello_ms),
+        begun_ms: hello_ms,
         told: 0,
         all_told: Instant::now(),
     };
@@ -192,6 +193,8 @@ struct Session<'a> {
     files: files::Files,
     beats: Beats,
     /// The version of what was seen of components that the coordinator has been told.
+    /// When it was begun, by the clock that counts sleep.
+    begun_ms: u64,
     told: u64,
     all_told: Instant,
 }
@@ -227,7 +230,9 @@ impl Session<'_> {
                 }
                 changed = changed(&mut pulse) => {
                     let before = std::mem::replace(&mut known, changed);
-                    if changed.paused != before.paused {
+                    // What came in this session before the gap is not done: in another one it is said again.
+                    let lost = changed.lost_ms != before.lost_ms && self.begun_ms <= changed.lost_ms;
+                    if changed.paused != before.paused || lost {
                         return Ended::Stale;
                     }
                     let Some(up) = up.upgrade() else { return Ended::Slow };

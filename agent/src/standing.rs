@@ -19,7 +19,7 @@ use baton_wire::assignment::Renewal;
 use crate::{
     assignments::shortest,
     freshness::Freshness,
-    lease::Leases,
+    lease::{Leases, is_leased},
     ledger::{Assigned, Ruler},
 };
 
@@ -134,19 +134,27 @@ impl Standing {
         self.expose(now_ms);
     }
 
-    /// The answer to a heartbeat that was sent then, by a leader that was confirmed. False where it is not who rules.
-    pub fn confirmed(&mut self, from: &str, term: u64, sent_ms: u64, renewals: &[Renewal], now_ms: u64) -> bool {
+    /// The answer to a heartbeat that was sent then, by a leader that was confirmed. `None` where it is not who rules; else since when, where it
+    /// ends a gap in what was heard.
+    pub fn confirmed(
+        &mut self,
+        from: &str,
+        term: u64,
+        sent_ms: u64,
+        renewals: &[Renewal],
+        now_ms: u64,
+    ) -> Option<Option<u64>> {
         if term == 0 || from != self.ruler.coordinator || term != self.ruler.reign.term {
-            return false;
+            return None;
         }
-        self.freshness.confirm(&self.ruler, sent_ms, self.shortest());
+        let gap = self.freshness.confirm(&self.ruler, sent_ms, self.shortest());
         for renewal in renewals {
             if let Some(assignment) = self.assigned.of(&renewal.group) {
                 self.leases.renew(assignment, renewal, sent_ms);
             }
         }
         self.expose(now_ms);
-        true
+        Some(gap)
     }
 
     /// The guard is at work. True where it, or the machine, stood still for longer than a lease: what was said before counts no
@@ -191,10 +199,19 @@ impl Standing {
 
     /// Whether an order for this group may begin.
     pub fn may_begin(&self, group: &GroupName, told_ms: Option<u64>, now_ms: u64) -> Result<(), Fault> {
-        match self.assigned.lease(group) {
-            Some(lease) => self.freshness.may_begin(&self.ruler, lease.lasts, told_ms, now_ms),
-            None => Ok(()),
+        let Some(lease) = self.assigned.lease(group) else { return Ok(()) };
+        self.freshness.may_begin(&self.ruler, lease.lasts, told_ms, now_ms)?;
+        // What a run starts before the first renewal would be stopped again when that is late.
+        let holds = self.assigned.of(group).is_some_and(is_leased);
+        if holds && self.leases.left(group, now_ms).0 == 0 {
+            let message = format!("this host is primary of {group} and holds no lease yet");
+            return Err(Fault::new(
+                "BTN-0445",
+                message,
+                "See whether this host reaches the leader; retry the step when it does.",
+            ));
         }
+        Ok(())
     }
 
     pub fn shortest(&self) -> Option<Span> {
@@ -203,7 +220,7 @@ impl Standing {
 
     /// It is primary by its assignment, and may not serve before a leader says a word.
     pub fn wants_word(&self, now_ms: u64) -> bool {
-        let primary = self.assigned.list.iter().filter(|of| of.part == Part::Primary && of.lease.is_some());
+        let primary = self.assigned.list.iter().filter(|of| is_leased(of));
         primary.into_iter().any(|of| self.leases.left(&of.group, now_ms).0 == 0)
     }
 

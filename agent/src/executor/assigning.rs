@@ -22,7 +22,7 @@ pub(super) struct Deeds {
 }
 
 impl Executor {
-    /// What came so long ago is not done: this process may have stood still since.
+    /// What came so long ago is not done: this process may have stood still since. Whoever said it is heard anew, and says it again.
     pub(super) fn is_late(&self, heard_ms: u64) -> bool {
         let age = self.options.post.now_ms().saturating_sub(heard_ms);
         self.options.post.shortest().is_some_and(|lasts| age > lasts.0)
@@ -31,6 +31,7 @@ impl Executor {
     pub(super) fn assign(&mut self, from: &str, assigning: Assigning, heard_ms: u64) -> Result<(), JournalError> {
         if self.is_late(heard_ms) {
             tracing::warn!(index = assigning.fence.index, "an assignment lay here for longer than a lease lasts");
+            self.sessions.remove(from);
             return Ok(());
         }
         match assignments::admit(self.journal.ledger(), from, &assigning) {

@@ -31,6 +31,8 @@ pub struct Pulse {
     pub confirmed: u64,
     /// This process stood still for longer than a lease.
     pub paused: u64,
+    /// What was told before this moment, of the clock that counts sleep, is to be told again: for too long nobody was certain.
+    pub lost_ms: u64,
 }
 
 struct Held {
@@ -95,8 +97,11 @@ impl Post {
     /// The answer of a leader that was confirmed, to a heartbeat that was sent then.
     pub fn confirmed(&self, from: &str, term: u64, sent_ms: u64, renewals: &[Renewal]) {
         let ruler = self.change(|standing, now_ms| standing.confirmed(from, term, sent_ms, renewals, now_ms));
-        if ruler {
-            self.0.pulse.send_modify(|pulse| pulse.confirmed += 1);
+        if let Some(gap) = ruler {
+            self.0.pulse.send_modify(|pulse| {
+                pulse.confirmed += 1;
+                pulse.lost_ms = pulse.lost_ms.max(gap.unwrap_or(0));
+            });
             self.0.wake.notify_one();
         }
     }
@@ -214,7 +219,7 @@ mod tests {
             member: None,
             part: Part::Primary,
             lease,
-            components: Vec::new(),
+            components: vec![crate::lease::tests::exclusive()],
         };
         let ruler = Ruler { reign: Reign { generation: 1, term: 2 }, coordinator: "c1".into() };
         let assigned = Arc::new(Assigned { generation: 1, index: 10, list: vec![assignment] });

@@ -70,7 +70,7 @@ impl Sentry {
                     changed = duties.changed() => if changed.is_ok() { continue } else { return },
                     answer = self.ask() => self.answered(answer),
                 },
-                Duty::Stop(stopping) => self.enforce(&stopping).await,
+                Duty::Stop(stopping) => self.enforce(&stopping, &duties).await,
             };
             tokio::select! {
                 changed = duties.changed() => if changed.is_err() { return },
@@ -102,7 +102,7 @@ impl Sentry {
     }
 
     /// What must not run does not: seen, or seen to.
-    async fn enforce(&mut self, stopping: &Stopping) -> Duration {
+    async fn enforce(&mut self, stopping: &Stopping, duties: &watch::Receiver<Duty>) -> Duration {
         self.count = Count::new(self.watched.checks);
         let action = self.action();
         let found = match &action {
@@ -121,6 +121,10 @@ impl Sentry {
             Err(fault) => return self.helpless(stopping, fault).await,
         }
         let (action, perform) = action.expect("it was looked at with it");
+        // Looking takes a while: the role may have come meanwhile, or the lease, and a run may have started it by now.
+        if *duties.borrow() != Duty::Stop(*stopping) {
+            return Duration::ZERO;
+        }
         match self.stop(stopping, &action, perform.as_ref()).await {
             Ok(how) => self.gone(stopping, &how),
             Err(fault) => {

@@ -3,6 +3,19 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Something to stop: without it a host holds no lease.
+pub(crate) fn exclusive() -> baton_model::assignment::Watched {
+    baton_model::assignment::Watched {
+        component: "worker".parse().expect("a name"),
+        probe: Err(baton_model::outcome::Fault::new("BTN-0174", "no", "")),
+        every: Span(1_000),
+        timeout: Span(1_000),
+        checks: 3,
+        exclusive: true,
+        stop: None,
+    }
+}
+
 const LASTS: Span = Span(5_000);
 
 fn group() -> GroupName {
@@ -17,7 +30,7 @@ fn assignment(part: Part, epoch: u64, index: u64) -> Assignment {
         member: None,
         part,
         lease: Some(Lease { lasts: LASTS, stop_within: Span(1_000) }),
-        components: Vec::new(),
+        components: vec![exclusive()],
     }
 }
 
@@ -48,12 +61,17 @@ fn who_has_just_started_holds_nothing_and_waits_for_one_word() {
 
 #[test]
 fn who_starts_again_and_again_waits_once() {
-    let first = waiting(None, "this", 1_000);
+    let first = waiting(None, "this", false, 1_000);
     assert_eq!(first.since_ms, 1_000);
-    assert_eq!(waiting(Some(&first), "this", 5_000), first);
+    assert_eq!(waiting(Some(&first), "this", false, 5_000), first);
     // The machine was started anew: its clock too.
-    assert_eq!(waiting(Some(&first), "next", 5_000).since_ms, 5_000);
-    assert_eq!(waiting(Some(&first), "this", 10).since_ms, 10, "a clock that cannot be the same");
+    assert_eq!(waiting(Some(&first), "next", false, 5_000).since_ms, 5_000);
+    assert_eq!(
+        waiting(None, "next", true, 5_000).since_ms + FIRST_WORD.0,
+        5_000,
+        "after a reboot nothing is waited for"
+    );
+    assert_eq!(waiting(Some(&first), "this", false, 10).since_ms, 10, "a clock that cannot be the same");
 }
 
 #[test]

@@ -90,10 +90,10 @@ fn a_lease_is_renewed_by_the_ruler_in_its_own_term_alone() {
     let mut standing = standing(assignment(Part::Primary, 10), 1_000);
     assert_eq!(why(&standing, 1_999), None, "the first word is waited for");
     for (from, term) in [("c2", 2), ("c1", 1), ("c1", 3), ("c1", 0)] {
-        assert!(!standing.confirmed(from, term, 1_500, &[renewal(10)], 1_600));
+        assert_eq!(standing.confirmed(from, term, 1_500, &[renewal(10)], 1_600), None);
     }
     assert_eq!(why(&standing, 2_000), Some(Why::LeaseOver));
-    assert!(standing.confirmed("c1", 2, 1_500, &[renewal(10)], 2_100));
+    assert_eq!(standing.confirmed("c1", 2, 1_500, &[renewal(10)], 2_100), Some(None));
     assert_eq!(why(&standing, 2_100), None);
     assert_eq!(standing.tenures(2_100)[0].lease_left, Span(4_400));
     assert_eq!(why(&standing, 6_500), Some(Why::LeaseOver));

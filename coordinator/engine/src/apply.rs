@@ -96,6 +96,7 @@ fn dispatch(state: &mut State, context: &Context<'_>, command: &Command) -> Resu
         Command::EndLease { run, step, index, host, how } => {
             end_lease::end(state, context, run, step, *index, host, how)
         }
+        Command::RecordHolding { group, host, epoch } => end_lease::hold(state, group, host, *epoch),
         Command::GiveUpLease { run, step, index, why } => end_lease::give_up(state, context, run, step, *index, why),
         Command::SetAutomatic { group, word } => pause_automatic::say(state, context, group, *word),
         Command::RecordJudgement { group, what } => pause_automatic::judge(state, context, group, what),

@@ -8,7 +8,7 @@ use baton_model::{
     bill::{Acceptance, Sampled},
     digest::Digest,
     group::Lease,
-    ids::{GroupName, HostName, MemberName, RunId, RunbookName, SampleName, StepId, TaskId},
+    ids::{Epoch, GroupName, HostName, MemberName, RunId, RunbookName, SampleName, StepId, TaskId},
     outcome::{Fault, Report},
     plan::Plan,
     time::{Moment, Span},
@@ -145,6 +145,12 @@ pub enum Command {
         index: u64,
         host: HostName,
         how: String,
+    },
+    /// A holder's agent goes by the lease of this epoch.
+    RecordHolding {
+        group: GroupName,
+        host: HostName,
+        epoch: Epoch,
     },
     /// Nobody could tell in time that it has.
     GiveUpLease {

@@ -183,7 +183,12 @@ fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: 
             },
             Work::Transfer { detach_old, because } => {
                 let group = state.groups.get(&run.plan.group);
-                let waits = group.is_some_and(|group| assign::holders(group).next().is_some());
+                let held = group.is_some_and(|group| assign::holders(group).next().is_some());
+                let overridden = run.overridden("lease").map(str::to_owned);
+                if let Some(why) = overridden.as_ref().filter(|_| held) {
+                    run.note(author, format!("the old primary's lease is not waited for: lease is overridden: {why}"));
+                }
+                let waits = held && overridden.is_none();
                 match waits {
                     true => Verdict::AwaitsLease { index, since: now, ended: BTreeMap::new() },
                     false => role::transfer(state, run, step, *detach_old, because.as_ref(), author),

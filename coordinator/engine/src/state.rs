@@ -1,11 +1,11 @@
 //! The replicated state: who is primary, and every run. Ordered maps throughout, so that every node holds the same bytes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use baton_model::{
     bill::Samples,
     digest::Digest,
-    ids::{Epoch, GroupName, MemberName, RunId},
+    ids::{Epoch, GroupName, HostName, MemberName, RunId},
     time::Moment,
 };
 use serde::{Deserialize, Serialize};
@@ -83,17 +83,27 @@ pub struct Group {
     pub automatic: AutomaticState,
     #[serde(default, skip_serializing_if = "Alerts::is_empty")]
     pub alerts: Alerts,
+    /// Holders whose agents were heard to hold the lease of this file in this epoch: only of these does silence say that it has run out.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub holding: BTreeSet<HostName>,
     /// Leases of earlier files of this epoch: what was promised under them may still be relied on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_before: Option<LeaseRule>,
 }
 
 /// What is left of a removed group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Removed {
     pub epoch: Epoch,
     pub revision: u64,
     pub last_run: u64,
+    /// Who was primary; none where that was not remembered yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<MemberName>,
+    #[serde(default, skip_serializing_if = "AutomaticState::is_default")]
+    pub automatic: AutomaticState,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub standings: BTreeMap<MemberName, Standing>,
 }
 
 /// Why a member is not a good standby.

@@ -83,7 +83,7 @@ impl AgentSessions for AgentApi {
         let (sender, receiver) = mpsc::channel::<Box<Result<ToAgent, Status>>>(1);
         let context = self.context.clone();
         let (session, end) = (opened.id, opened.end.clone());
-        let silence = Duration::from_millis(self.heartbeat_ms.max(50)) * HEARTBEATS_MISSED_MAX;
+        let heartbeat_ms = self.heartbeat_ms.max(50);
         tracing::info!(%host, session, "agent on the line");
         tokio::spawn(async move {
             let mut down = opened.messages;
@@ -92,6 +92,7 @@ impl AgentSessions for AgentApi {
                 // Counted from its first heartbeat: what has come since then shows that the agent is there.
                 let mut heard: Option<Instant> = None;
                 loop {
+                    let silence = context.lessor.silence(&host, heartbeat_ms, HEARTBEATS_MISSED_MAX);
                     let silent_at = heard.map(|heard| heard + silence);
                     tokio::select! {
                         () = fallen_silent(silent_at) => {

@@ -40,6 +40,8 @@ struct Made {
     epoch: Epoch,
     yielding: bool,
     hosts: BTreeMap<HostName, Assignment>,
+    /// Hosts of a group that is no longer understood: they are told nothing, and go by what they were told last.
+    silent: BTreeSet<HostName>,
 }
 
 struct Told {
@@ -69,20 +71,21 @@ impl Assigner {
             self.replace(&name, None);
         }
         for (name, group, yielding) in changed {
+            let mut silent = BTreeSet::new();
             let hosts = match definitions::group_of(&group) {
                 Ok(parsed) => {
                     let situation = definitions::situation_of(&group);
                     let part = |member: Option<&_>| assign::part(&group, yielding, member);
                     baton_planner::assign::assignments(&parsed, &situation, part)
                 }
-                // One that is no longer understood assigns nothing new: its hosts go by what they were told last.
                 Err(fault) => {
-                    tracing::warn!(group = %name, %fault, "its hosts are told nothing new");
-                    self.made.get(&name).map(|known| known.hosts.clone()).unwrap_or_default()
+                    tracing::error!(group = %name, %fault, "its hosts are told nothing, and go by what they were told last");
+                    silent.extend(group.definition.hosts.iter().cloned());
+                    BTreeMap::new()
                 }
             };
             let (revision, epoch) = (group.revision, group.epoch);
-            self.replace(&name, Some(Made { revision, epoch, yielding, hosts }));
+            self.replace(&name, Some(Made { revision, epoch, yielding, hosts, silent }));
         }
         index
     }
@@ -121,6 +124,10 @@ impl Assigner {
         for host in std::mem::take(&mut self.changed) {
             // Without a session it hears of it when it comes.
             let Some(session) = acknowledged(&host) else { continue };
+            // A list without the group would end what its agent guards there.
+            if self.made.values().any(|made| made.silent.contains(&host)) {
+                continue;
+            }
             let assignments: Vec<Assignment> = (self.groups.get(&host).into_iter().flatten())
                 .filter_map(|group| self.made.get(group)?.hosts.get(&host).cloned())
                 .collect();

@@ -17,7 +17,7 @@ use baton_engine::{
 use baton_log::Log;
 use baton_model::{
     fence::{Fence, Reign},
-    ids::{GroupName, HostName, RunId, TaskId},
+    ids::{Epoch, GroupName, HostName, RunId, TaskId},
     order::Order,
     plan::Unreachable,
     time::{Moment, Span},
@@ -91,6 +91,10 @@ struct ReignState {
     assigner: Assigner,
     /// Ends of leases that were proposed, and when.
     ended: HashMap<(RunId, u64, HostName), Instant>,
+    /// Holders that were recorded as such, and when that was proposed.
+    held: HashMap<(GroupName, Epoch, HostName), Instant>,
+    /// Hosts that were last heard, while a transfer waits for them, to run still what they must not: their silence proves nothing.
+    unquiet: HashSet<(GroupName, u64, HostName)>,
 }
 
 struct Sent {
@@ -245,6 +249,8 @@ impl Dispatcher {
                 absent: HashMap::new(),
                 assigner: Assigner::default(),
                 ended: HashMap::new(),
+                held: HashMap::new(),
+                unquiet: HashSet::new(),
             });
         }
         self.announce();
@@ -270,6 +276,7 @@ impl Dispatcher {
         }
         let leases = std::mem::take(&mut duties.leases);
         self.end_leases(&leases);
+        self.record_holding();
         // Orders before fences: what is still wanted on a host hears of its newer authority before what is older ends there.
         let absent = self.send(duties.orders, now);
         self.raise(&raises);
@@ -321,17 +328,60 @@ impl Dispatcher {
         }
     }
 
+    /// Records whose agents go by a lease: only of these does silence say later that it has run out.
+    fn record_holding(&mut self) {
+        let wanted: Vec<(GroupName, Epoch, HostName)> = self.log.with(|replica| {
+            let groups = replica.state.groups.iter().filter(|(_, group)| group.definition.lease.is_some());
+            groups
+                .flat_map(|(name, group)| {
+                    let missing = assign::holders(group).filter(|host| !group.holding.contains(*host));
+                    missing.map(|host| (name.clone(), group.epoch, host.clone())).collect::<Vec<_>>()
+                })
+                .collect()
+        });
+        for (group, epoch, host) in wanted {
+            let holds = self.sessions.tenure(&host, &group);
+            if !holds.is_some_and(|(tenure, _)| tenure.epoch == epoch && tenure.lease_left.0 > 0) {
+                continue;
+            }
+            let Some(state) = &mut self.reign else { return };
+            let key = (group.clone(), epoch, host.clone());
+            if state.held.get(&key).is_some_and(|at| at.elapsed() < PROPOSE_AGAIN) {
+                continue;
+            }
+            state.held.insert(key, Instant::now());
+            self.propose_detached(Command::RecordHolding { group, host, epoch }, None);
+        }
+    }
+
     /// How a host's lease has ended, or why nobody can say that it has.
-    fn ended(&self, group: &GroupName, host: &HostName, index: u64) -> Result<String, String> {
+    fn ended(&mut self, group: &GroupName, host: &HostName, index: u64) -> Result<String, String> {
+        let Some(state) = &mut self.reign else { return Err("this coordinator does not lead".to_owned()) };
+        let key = (group.clone(), index, host.clone());
         if self.sessions.session_of(host).is_none() {
-            return match self.lessor.surely_over(group, host) {
+            if state.unquiet.contains(&key) {
+                return Err("out of reach, and it ran still when it was heard last".to_owned());
+            }
+            let held = self.log.with(|replica| {
+                let group = replica.state.groups.get(group);
+                group.is_some_and(|group| group.holding.contains(host))
+            });
+            if !held {
+                return Err("out of reach, and its agent was never heard to go by the lease".to_owned());
+            }
+            return match self.lessor.surely_over(state.reign.term, group, host) {
                 Ok(ago) => Ok(format!(
                     "it is out of the leader's reach, and {ago} ago everything that was promised to it had run out"
                 )),
                 Err(left) => Err(format!("out of reach, and it may serve for {left} more")),
             };
         }
-        match self.sessions.tenure(host, group) {
+        let tenure = self.sessions.tenure(host, group);
+        match &tenure {
+            Some((tenure, _)) if tenure.index >= index && !tenure.quiet => drop(state.unquiet.insert(key)),
+            _ => drop(state.unquiet.remove(&key)),
+        }
+        match tenure {
             Some((tenure, _)) if tenure.quiet && tenure.index >= index => {
                 Ok("its agent has let go of it and saw everything exclusive stopped".to_owned())
             }
@@ -479,7 +529,8 @@ impl Dispatcher {
             let holds = assign::holders(group).any(|holder| holder == host);
             group.definition.lease.as_ref().filter(|_| holds).map(|rule| rule.lease)
         });
-        let (Some(lease), Ok(ago)) = (lease, self.lessor.surely_over(group, host)) else { return false };
+        let term = self.reign.as_ref().map_or(0, |state| state.reign.term);
+        let (Some(lease), Ok(ago)) = (lease, self.lessor.surely_over(term, group, host)) else { return false };
         // What could be begun last was begun before the lease itself ended, and that is some time before it is called over.
         ago.0 + lease.surely_over().0 >= lease.lasts.0 + order.timeout.0
     }
@@ -491,7 +542,9 @@ impl Dispatcher {
             let group = replica.state.groups.get(group);
             group.is_some_and(|group| assign::holders(group).any(|holder| holder == host))
         });
-        !holds || self.lessor.surely_over(group, host).is_ok()
+
+        let term = self.reign.as_ref().map_or(0, |state| state.reign.term);
+        !holds || self.lessor.surely_over(term, group, host).is_ok()
     }
 
     /// Proposes beside the loop, so that a slow commit does not hold up other orders. Nothing is lost if it fails: the

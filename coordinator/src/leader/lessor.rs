@@ -88,6 +88,17 @@ impl Lessor {
         }
     }
 
+    /// How long an agent may say nothing before it counts as gone: of a leased host less than half a lease, so that there is time to
+    /// hand over to a coordinator that hears it.
+    pub fn silence(&self, host: &HostName, heartbeat_ms: u64, missed_max: u32) -> Duration {
+        let usual = Duration::from_millis(heartbeat_ms) * missed_max;
+        let shortest = self.log.with(|replica| {
+            let groups = replica.state.groups.values().filter(|group| group.definition.hosts.contains(host));
+            groups.filter_map(|group| Some(group.definition.lease.as_ref()?.lease.lasts)).min()
+        });
+        shortest.map_or(usual, |lasts| usual.min(lasts.to_std() / 2))
+    }
+
     fn reply(&self, beat: &Beat, confirmed_term: u64, renewals: &[Renewal]) {
         let reply = HeartbeatReply {
             sequence: beat.sequence,
@@ -184,10 +195,11 @@ impl Lessor {
     }
 
     /// Whether nothing that any leader promised to this host can still be relied on there; else how long that may be.
-    pub fn surely_over(&self, group: &GroupName, host: &HostName) -> Result<Span, Span> {
+    /// `term`: of the reign that asks; what is remembered of another one says nothing.
+    pub fn surely_over(&self, term: u64, group: &GroupName, host: &HostName) -> Result<Span, Span> {
         let now = self.clock.monotonic_ms();
         let memory = self.lock();
-        let Some(since) = memory.leading_since else { return Err(Span::from_secs(1)) };
+        let Some(since) = memory.leading_since.filter(|_| memory.term == term) else { return Err(Span::from_secs(1)) };
         let inherited = since.saturating_add(memory.longest.get(group).map_or(0, |span| span.as_millis()));
         let promised = memory.promised.get(&(group.clone(), host.clone())).copied().unwrap_or(0);
         let end = inherited.max(promised);

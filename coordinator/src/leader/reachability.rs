@@ -26,6 +26,9 @@ use crate::{
     sessions::Sessions,
 };
 
+/// What another coordinator says of everything that its agents see, at most.
+const SEEN_BYTES_MAX: usize = 64 << 20;
+
 /// How long another coordinator may take to say whom it reaches.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -137,7 +140,8 @@ impl Reachability {
 
     pub async fn survey(&self) -> Survey {
         let asked = self.peers.iter().map(|(name, channel)| async move {
-            let mut client = CoordinatorsClient::new(channel.clone());
+            // What thousands of components say is more than the library expects of a message.
+            let mut client = CoordinatorsClient::new(channel.clone()).max_decoding_message_size(SEEN_BYTES_MAX);
             let mut request = tonic::Request::new(ReachedRequest {});
             request.set_timeout(PATIENCE);
             match tokio::time::timeout(PATIENCE, client.reached(request)).await {

@@ -56,7 +56,7 @@ impl Successor {
             for host in holders.difference(&reached) {
                 missing.entry(host.clone()).or_insert_with(Instant::now);
             }
-            let ripe = missing.values().any(|since| since.elapsed() >= self.heartbeat + SLACK);
+            let ripe = missing.values().any(|since| since.elapsed() >= self.patience() + SLACK);
             if !ripe || tried.is_some_and(|at| at.elapsed() < AGAIN) {
                 continue;
             }
@@ -66,6 +66,15 @@ impl Successor {
                 self.hand_over(&successor).await;
             }
         }
+    }
+
+    /// The others lose a dead host at about the same time as this one; a short lease leaves less to wait.
+    fn patience(&self) -> Duration {
+        let shortest = self.log.with(|replica| {
+            let groups = replica.state.groups.values();
+            groups.filter_map(|group| Some(group.definition.lease.as_ref()?.lease.lasts)).min()
+        });
+        shortest.map_or(self.heartbeat, |lasts| self.heartbeat.min(lasts.to_std() / 10))
     }
 
     /// The hosts that serve by a lease.

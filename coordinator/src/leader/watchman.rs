@@ -37,6 +37,8 @@ use crate::{
 
 /// How often the coordinators are asked what they see, while a group is watched.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// After a start that was refused; each further time it is as much longer, up to six times.
+const PUT_OFF_MIN: Span = Span::from_secs(10);
 
 /// A cheap handle.
 #[derive(Clone)]
@@ -66,7 +68,10 @@ struct Watched {
     policy: Option<Arc<Watch>>,
     vigil: Vigil,
     /// Said already, of this fault: what an observing policy would do, or why nothing can be done.
-    told: bool,
+    told: Option<String>,
+    /// What was refused is not asked for again before then, and each time later.
+    again_at: Moment,
+    refused: u32,
 }
 
 /// What to look at, made from a group once for each revision.
@@ -136,7 +141,9 @@ impl Watchman {
                     Some(known) if known.policy.is_some() && policy.is_some() => known.vigil,
                     _ => Vigil::begin(group.epoch.0, now, grace),
                 };
-                memory.watched.insert(name.clone(), Watched { revision: group.revision, policy, vigil, told: false });
+                let fresh =
+                    Watched { revision: group.revision, policy, vigil, told: None, again_at: Moment(0), refused: 0 };
+                memory.watched.insert(name.clone(), fresh);
             }
         });
         memory.watched.values().any(|watched| watched.policy.is_some())
@@ -174,9 +181,9 @@ impl Watchman {
                 let policy = &watch.policy;
                 let finding = watched.vigil.look(epoch, now, verdict, busy, policy.holds_for, policy.grace);
                 if healthy || busy {
-                    watched.told = false;
+                    (watched.told, watched.again_at, watched.refused) = (None, Moment(0), 0);
                 }
-                finding
+                if now < watched.again_at { Finding::Quiet } else { finding }
             };
             if let Finding::Due { since, what } = finding
                 && self.lock().acting.insert(name.clone())
@@ -197,7 +204,8 @@ impl Watchman {
         let evidence = format!("{what}, for {held}");
         if watch.policy.mode != Mode::On {
             let runbook = &watch.policy.runbook;
-            return self.tell_once(name, format!("would have started {runbook}: {evidence}")).await;
+            self.put_off(name);
+            return self.tell_once(name, "observed", format!("would have started {runbook}: {evidence}")).await;
         }
         let started = match self.plan(name, watch, &evidence) {
             // What refuses an operator refuses a start without one.
@@ -212,7 +220,9 @@ impl Watchman {
             // Not answered, or not the leader any more: the next look finds the same.
             Err(None) => {}
             Err(Some(fault)) => {
-                self.tell_once(name, format!("should have failed over and could not: {fault} ({evidence})")).await
+                self.put_off(name);
+                let what = format!("should have failed over and could not: {fault} ({evidence})");
+                self.tell_once(name, &fault.code, what).await
             }
         }
     }
@@ -252,21 +262,31 @@ impl Watchman {
         }
     }
 
+    /// A plan is a large entry, and what was refused a moment ago is refused again.
+    fn put_off(&self, name: &GroupName) {
+        let now = self.now();
+        if let Some(watched) = self.lock().watched.get_mut(name) {
+            watched.refused = (watched.refused + 1).min(6);
+            watched.again_at = now.plus(Span(PUT_OFF_MIN.0 * u64::from(watched.refused)));
+        }
+    }
+
     /// Into the log, once for each fault: a policy that observes for a week must not fill it.
-    async fn tell_once(&self, name: &GroupName, what: String) {
+    async fn tell_once(&self, name: &GroupName, kind: &str, what: String) {
         {
             let mut memory = self.lock();
             let Some(watched) = memory.watched.get_mut(name) else { return };
-            if std::mem::replace(&mut watched.told, true) {
+            if watched.told.as_deref() == Some(kind) {
                 return;
             }
+            watched.told = Some(kind.to_owned());
         }
         tracing::warn!(group = %name, "{what}");
         let command = Command::RecordJudgement { group: name.clone(), what };
         if let Err(error) = self.proposer.propose(self.proposer.itself(), "", None, command).await {
             tracing::debug!(%error, "a judgement was not recorded");
             if let Some(watched) = self.lock().watched.get_mut(name) {
-                watched.told = false;
+                watched.told = None;
             }
         }
     }

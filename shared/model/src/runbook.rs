@@ -88,7 +88,7 @@ impl Runbook {
 }
 
 /// Guards that every runbook has.
-pub const GUARDS: [&str; 2] = ["window", "detached"];
+pub const GUARDS: [&str; 3] = ["window", "detached", "lease"];
 
 /// What the planner holds a request against.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use baton_model::{ids::RunId, outcome::Fault};
 use crate::{
     command::Answer,
     progress,
-    state::{Limited, Phase, State, automatic::WORDS_BYTES_MAX},
+    state::{Limited, Phase, Run, State, automatic::WORDS_BYTES_MAX},
 };
 
 use super::{Context, with_run};
@@ -18,6 +18,11 @@ pub(super) fn confirm(state: &mut State, context: &Context<'_>, id: &RunId, evid
     with_run(state, id, |state, run| {
         if run.phase != Phase::Checking {
             return Ok(Answer::Already);
+        }
+        // Paused since it started: an operator's word comes before a coordinator's.
+        if let Some(paused) = state.groups.get(&id.group).and_then(|group| group.automatic.paused.clone()) {
+            end(state, context, run, &format!("{} paused the group: {}", paused.who, paused.why));
+            return Ok(Answer::Done);
         }
         let evidence = within(evidence);
         run.note(context.author, format!("still so: {evidence}"));
@@ -39,15 +44,19 @@ pub(super) fn call_off(state: &mut State, context: &Context<'_>, id: &RunId, why
         if run.phase != Phase::Checking {
             return Ok(Answer::Already);
         }
-        let note = format!("called off before anything was done: {}", within(why));
-        if let Some(group) = state.groups.get_mut(&id.group) {
-            group.automatic.judge(context.author.when, format!("{id} {note}"));
-        }
-        run.note(context.author, note.clone());
-        run.phase = Phase::Aborted { note };
-        run.ended = Some(context.author.when);
+        end(state, context, run, why);
         Ok(Answer::Done)
     })
+}
+
+fn end(state: &mut State, context: &Context<'_>, run: &mut Run, why: &str) {
+    let note = format!("called off before anything was done: {}", within(why));
+    if let Some(group) = state.groups.get_mut(&run.id.group) {
+        group.automatic.judge(context.author.when, format!("{} {note}", run.id));
+    }
+    run.note(context.author, note.clone());
+    run.phase = Phase::Aborted { note };
+    run.ended = Some(context.author.when);
 }
 
 /// Replicated state stays small.

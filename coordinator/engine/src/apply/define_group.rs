@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use baton_model::{
-    ids::{Epoch, GroupName},
+    ids::{Epoch, GroupName, HostName, MemberName},
     outcome::Fault,
 };
 
 use crate::{
+    assign,
     command::{Answer, Definition, LeaseRule},
     state::{Group, REMOVED_MAX, Removed, State},
 };
@@ -29,7 +30,19 @@ pub(super) fn define(
     }
     let Some(group) = state.groups.get_mut(name) else {
         let primary = definition.first_primary.clone();
+        // Removing a group and defining it again is no way to move its role.
+        if let Some(last) = state.removed.get(name).and_then(|before| before.primary.as_ref())
+            && *last != primary
+        {
+            return Err(Fault::new(
+                "BTN-0186",
+                format!("group {name}: {last} was primary when it was removed, and the file says {primary}."),
+                format!("Write \"primary: {last}\", and move the role afterwards."),
+            ));
+        }
         let before = state.removed.remove(name);
+        let (automatic, standings) =
+            before.as_ref().map(|before| (before.automatic.clone(), before.standings.clone())).unwrap_or_default();
         let revision = before.as_ref().map_or(1, |before| before.revision + 1);
         state.groups.insert(
             name.clone(),
@@ -39,14 +52,15 @@ pub(super) fn define(
                 epoch: Epoch(before.as_ref().map_or(1, |before| before.epoch.0 + 1)),
                 primary,
                 primary_since: context.author.when,
-                standings: BTreeMap::new(),
+                standings,
                 facts: BTreeMap::new(),
                 samples: BTreeMap::new(),
                 open_run: None,
                 last_run: before.map_or(0, |before| before.last_run),
-                automatic: Default::default(),
+                automatic,
                 alerts: Default::default(),
                 lease_before: None,
+                holding: Default::default(),
             },
         );
         return Ok(Answer::Defined { revision });
@@ -64,7 +78,21 @@ pub(super) fn define(
             "Move the role to another member first, or keep the member.",
         ));
     }
+    if let Some(host) = assign::holders(group).find(|host| leaves(&group.primary, host, definition)) {
+        return Err(Fault::new(
+            "BTN-0185",
+            format!(
+                "group {name}: {host} may hold the lease of {}, which is primary now, and the new definition takes it away from it.",
+                group.primary
+            ),
+            "Move the role to another member first, and apply the file then.",
+        ));
+    }
     group.lease_before = remembered(group.lease_before.take(), &group.definition, definition);
+    // What must stop at the end may be more now: it is to be heard anew that an agent goes by it.
+    if group.definition.lease != definition.lease {
+        group.holding.clear();
+    }
     group.definition = definition.clone();
     group.revision += 1;
     group.alerts.heard.retain(|host, _| definition.hosts.contains(host));
@@ -74,6 +102,12 @@ pub(super) fn define(
         !hosts.is_empty()
     });
     Ok(Answer::Defined { revision: group.revision })
+}
+
+/// Whether the host is of the group no more, or is another member's.
+fn leaves(primary: &MemberName, host: &HostName, new: &Definition) -> bool {
+    let of_others = new.lease.iter().flat_map(|rule| &rule.holders).filter(|(member, _)| *member != primary);
+    !new.hosts.contains(host) || of_others.into_iter().any(|(_, hosts)| hosts.contains(host))
 }
 
 /// A file that shortens a lease, drops it, or takes hosts out of it shortens nothing that was promised before.
@@ -100,7 +134,14 @@ pub(super) fn remove(state: &mut State, name: &GroupName) -> Result<Answer, Faul
             "Define a removed group again under its name instead of a new one.",
         ));
     }
-    let left = Removed { epoch: group.epoch, revision: group.revision, last_run: group.last_run };
+    let left = Removed {
+        epoch: group.epoch,
+        revision: group.revision,
+        last_run: group.last_run,
+        primary: Some(group.primary.clone()),
+        automatic: group.automatic.clone(),
+        standings: group.standings.clone(),
+    };
     state.groups.remove(name);
     state.removed.insert(name.clone(), left);
     state.runs.retain(|id, _| &id.group != name);

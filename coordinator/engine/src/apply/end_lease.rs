@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use baton_model::{
-    ids::{HostName, RunId, StepId},
+    ids::{Epoch, GroupName, HostName, RunId, StepId},
     outcome::Fault,
 };
 
@@ -56,6 +56,15 @@ pub(super) fn end(
         progress::advance(state, run, context.author, context.index);
         Ok(Answer::Done)
     })
+}
+
+/// Its agent said that it holds the lease: from now on its silence says something.
+pub(super) fn hold(state: &mut State, name: &GroupName, host: &HostName, epoch: Epoch) -> Result<Answer, Fault> {
+    let Some(group) = state.groups.get_mut(name) else { return Ok(Answer::Already) };
+    if group.epoch != epoch || !assign::holders(group).any(|holder| holder == host) {
+        return Ok(Answer::Already);
+    }
+    Ok(if group.holding.insert(host.clone()) { Answer::Done } else { Answer::Already })
 }
 
 pub(super) fn give_up(

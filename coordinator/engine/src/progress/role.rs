@@ -65,6 +65,7 @@ pub(super) fn transfer(
     group.revision += 1;
     group.standings.remove(&new);
     group.lease_before = None;
+    group.holding.clear();
     if detach_old {
         group.standings.insert(old.clone(), Standing::Detached { by: run.id.clone(), since: author.when, because });
     }

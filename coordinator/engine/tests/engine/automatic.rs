@@ -149,3 +149,23 @@ fn each_deed_is_recorded_once_however_often_it_is_told() {
     assert_eq!(world.state.groups[&group()].alerts.latest.len(), 4);
     assert_eq!(code(&tell(&mut world, "h1", (4..80).map(deed).collect())), "BTN-0120");
 }
+
+#[test]
+fn what_was_paused_after_it_had_started_is_called_off_and_a_removed_group_stays_limited() {
+    let mut world = watched();
+    let run = fire(&mut world);
+    world.tell(Command::SetAutomatic { group: group(), word: AutomaticWord::Pause });
+    confirm(&mut world, &run);
+    assert!(matches!(&world.run(&run).phase, Phase::Aborted { note } if note.contains("paused the group")));
+    assert!(world.due().orders.is_empty() && !limited(&world));
+    world.tell(Command::SetAutomatic { group: group(), word: AutomaticWord::Resume });
+    let run = fire(&mut world);
+    confirm(&mut world, &run);
+    world.report(&run, "1@h1#1", Outcome::Changed);
+    world.report(&run, "3@h2#1", Outcome::Changed);
+    let mut definition = world.state.groups[&group()].definition.clone();
+    definition.first_primary = world.state.groups[&group()].primary.clone();
+    world.tell(Command::RemoveGroup { group: group() });
+    world.tell(Command::DefineGroup { group: group(), definition });
+    assert!(limited(&world), "removing and defining it again is no rearming");
+}

@@ -6,13 +6,16 @@ use std::{fs, path::PathBuf};
 
 use baton_engine::{
     codec::{self, CodecError},
-    command::{Command, Proposal},
+    command::{AutomaticRule, AutomaticWord, Command, LeaseRule, Proposal},
 };
 use baton_model::{
+    assignment::Deed,
     author::Author,
-    ids::StepId,
+    group::Lease,
+    ids::{Epoch, RunId, StepId},
     outcome::{Fault, Outcome},
     plan::{Sentence, Work},
+    time::Span,
 };
 use serde_json::json;
 
@@ -105,6 +108,56 @@ fn a_state_keeps_its_form() {
     let bytes = codec::encode_state(&world.state);
     same("state.json", &bytes);
     assert_eq!(codec::decode_state(&bytes).expect("own bytes"), world.state);
+}
+
+/// Added beside the older files, which stay as they were written.
+#[test]
+fn commands_of_leases_and_of_what_starts_by_itself_keep_their_form() {
+    let world = World::new();
+    let run: RunId = name("pom-1");
+    let step = StepId("1".to_owned());
+    let deed = Deed {
+        number: 7,
+        group: group(),
+        component: Some(name("daemon")),
+        at: world.now,
+        what: "stopped daemon: it ran on h2, which is not primary".to_owned(),
+        failed: false,
+    };
+    let mut leased = definition(&["db1", "db2"]);
+    let lease = Lease { lasts: Span::from_secs(10), stop_within: Span::from_secs(5) };
+    let holders = [(name("db1"), [name("h1")].into()), (name("db2"), [name("h2")].into())].into();
+    leased.lease = Some(LeaseRule { lease, holders });
+    leased.automatic = Some(AutomaticRule { runbook: name("move"), cooldown: Span::from_secs(600) });
+    let plan = world.plan(vec![vec![transfer("1", true)]]);
+    let cause = Some("daemon on h1: dead".to_owned());
+    let commands = vec![
+        ("define_group_leased", Command::DefineGroup { group: group(), definition: leased }),
+        ("start_run_cause", Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None, cause }),
+        ("confirm_cause", Command::ConfirmCause { run: run.clone(), evidence: "still dead".to_owned() }),
+        ("call_off_run", Command::CallOffRun { run: run.clone(), why: "it lives".to_owned() }),
+        (
+            "end_lease",
+            Command::EndLease {
+                run: run.clone(),
+                step: step.clone(),
+                index: 7,
+                host: name("h1"),
+                how: "ran out".into(),
+            },
+        ),
+        ("give_up_lease", Command::GiveUpLease { run, step, index: 7, why: "it runs".to_owned() }),
+        ("record_holding", Command::RecordHolding { group: group(), host: name("h1"), epoch: Epoch(1) }),
+        ("set_automatic", Command::SetAutomatic { group: group(), word: AutomaticWord::Rearm }),
+        ("record_judgement", Command::RecordJudgement { group: group(), what: "would have".to_owned() }),
+        ("record_deeds", Command::RecordDeeds { host: name("h1"), deeds: vec![deed] }),
+    ];
+    for (file, command) in commands {
+        let author = Author { who: operator("anna"), when: world.now, why: "because".to_owned() };
+        let bytes = codec::encode_proposal(&Proposal { author, request: None, command });
+        same(&format!("{file}.json"), &bytes);
+        assert_eq!(codec::encode_proposal(&codec::decode_proposal(&bytes).expect("own bytes")), bytes);
+    }
 }
 
 /// Added beside the older files, which stay as they were written.

@@ -118,3 +118,51 @@ fn a_file_that_shortens_or_drops_a_lease_shortens_nothing_that_was_promised_befo
     assert_eq!(surely_over(&world.state.groups[&group()]), None, "nothing was promised in this epoch");
     assert_eq!(holders(&world.state.groups[&group()]).count(), 0);
 }
+
+#[test]
+fn a_file_that_takes_a_holder_from_the_primary_is_refused_and_removing_the_group_moves_nothing() {
+    let mut world = leased();
+    let mut without = world.state.groups[&group()].definition.clone();
+    without.hosts.remove(&name::<baton_model::ids::HostName>("h1"));
+    let fault = world.tell(Command::DefineGroup { group: group(), definition: without });
+    assert_eq!(code(&fault), "BTN-0185");
+    let mut swapped = world.state.groups[&group()].definition.clone();
+    let rule = swapped.lease.as_mut().expect("a lease");
+    rule.holders.insert(name("db2"), BTreeSet::from([name("h1")]));
+    let fault = world.tell(Command::DefineGroup { group: group(), definition: swapped });
+    assert_eq!(code(&fault), "BTN-0185");
+    let mut definition = world.state.groups[&group()].definition.clone();
+    world.tell(Command::RemoveGroup { group: group() });
+    definition.first_primary = name("db2");
+    let again = Command::DefineGroup { group: group(), definition: definition.clone() };
+    assert_eq!(code(&world.tell(again)), "BTN-0186");
+    definition.first_primary = name("db1");
+    assert!(matches!(world.tell(Command::DefineGroup { group: group(), definition }), Answer::Defined { .. }));
+}
+
+#[test]
+fn who_holds_is_remembered_for_one_epoch_and_one_lease() {
+    let mut world = leased();
+    let hold = |world: &mut World, host: &str, epoch| {
+        world.tell(Command::RecordHolding { group: group(), host: name(host), epoch: Epoch(epoch) })
+    };
+    assert_eq!(hold(&mut world, "h1", 1), Answer::Done);
+    assert_eq!(hold(&mut world, "h1", 1), Answer::Already);
+    assert_eq!(hold(&mut world, "h3", 1), Answer::Already, "it is no holder of the primary");
+    assert_eq!(hold(&mut world, "h2", 2), Answer::Already, "of another epoch");
+    assert_eq!(world.state.groups[&group()].holding.len(), 1);
+    let mut longer = world.state.groups[&group()].definition.clone();
+    longer.lease.as_mut().expect("a lease").lease.lasts = Span::from_secs(60);
+    world.tell(Command::DefineGroup { group: group(), definition: longer });
+    assert!(world.state.groups[&group()].holding.is_empty(), "nobody was heard to go by the new one");
+}
+
+#[test]
+fn an_operators_word_ends_the_wait_for_one_run() {
+    let mut world = leased();
+    let mut plan = world.plan(vec![vec![transfer("1", false)]]);
+    plan.overrides.insert("lease".to_owned(), "its power is off".to_owned());
+    let command = Command::StartRun { digest: plan.digest(), plan: Box::new(plan), acceptance: None, cause: None };
+    assert!(matches!(world.tell(command), Answer::Started { .. }));
+    assert_eq!(world.state.groups[&group()].epoch, Epoch(2));
+}

@@ -17,7 +17,7 @@ pub const LASTS_MAX: Span = Span::from_secs(600);
 pub struct Lease {
     /// From one renewal to the moment at which the exclusive components are stopped.
     pub lasts: Span,
-    /// How long stopping them may take; then they are killed, or the host's watchdog resets it.
+    /// How long stopping them may take; beyond it the host's watchdog, where there is one, resets the host.
     pub stop_within: Span,
 }
 
@@ -46,8 +46,9 @@ fn stop_within() -> Span {
 
 /// An agent that has just started waits so long for the first word of a coordinator before it stops what runs.
 pub const FIRST_WORD: Span = Span(1_000);
-/// Between a clock that says that the time is over and the stop that follows.
-const LATENESS: Span = Span(500);
+/// Between a clock that says that the time is over and the stop that follows, also where the agent has died just then and is started
+/// again by systemd a second later.
+const LATENESS: Span = Span(3_000);
 
 impl Lease {
     /// How long after the last renewal nothing of it can run any more: the lease itself, stopping, the time an agent that was started
