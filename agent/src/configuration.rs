@@ -39,6 +39,9 @@ pub struct Configuration {
     /// Pages for load balancers and scripts; none without it.
     #[serde(default)]
     pub http: Option<baton_web::Http>,
+    /// What becomes of the exclusive components of a primary whose group has a lease when the agent is told to end.
+    #[serde(default)]
+    pub on_stop: OnStop,
     /// The host's own, for a host whose agent hangs.
     #[serde(default)]
     pub watchdog: WatchdogOptions,
@@ -48,6 +51,17 @@ pub struct Configuration {
     /// Where SysV scripts are, where that is not /etc/init.d.
     #[serde(default)]
     pub init_scripts: Option<PathBuf>,
+}
+
+/// An agent that has ended stops nothing, whatever runs out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStop {
+    /// They are stopped first: the only way that keeps the promise that two sides are never active at once.
+    #[default]
+    StopComponents,
+    /// They run on. Whoever stops the agent sees to it that no role moves meanwhile.
+    LeaveRunning,
 }
 
 /// Where secrets are; systemd's credentials are looked at first in any case.

@@ -162,7 +162,10 @@ impl Executor {
                 Some(request) = self.requests.recv() => self.handle(request)?,
                 _ = resend.tick() => self.resend(),
                 // A leader that is certain may be what a task waits for.
-                Ok(()) = pulse.changed(), if !self.held.is_empty() => self.answer_held()?,
+                Ok(()) = pulse.changed(), if !self.held.is_empty() || self.journal.ledger().waiting.is_some() => {
+                    self.end_waiting()?;
+                    self.answer_held()?;
+                }
                 () = end_of(self.respite) => self.end_respite()?,
             }
             self.settle_raises();

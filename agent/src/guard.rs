@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     executor,
-    standing::{Duty, Key},
+    standing::{Duty, Key, Vigil},
     watchdog::Watchdog,
 };
 
@@ -78,6 +78,13 @@ pub fn start(options: Options, post: Post, stop: CancellationToken) -> std::io::
         runtime.block_on(guard.run(stop));
         runtime.shutdown_background();
     })
+}
+
+/// Until nothing runs here that would have to be stopped by the clock.
+pub async fn until_harmless(post: &Post) {
+    while post.vigil() != Vigil::Off {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 impl Guard {

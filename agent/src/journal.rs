@@ -7,7 +7,12 @@ use std::path::Path;
 
 use redb::{Database, ReadableTable, StorageBackend, TableDefinition};
 
-use crate::ledger::{Change, Ledger};
+use baton_platform::clock::Clock;
+
+use crate::{
+    lease,
+    ledger::{Change, Ledger},
+};
 
 mod lines;
 
@@ -18,11 +23,13 @@ const RAISED: TableDefinition<&str, u64> = TableDefinition::new("raised");
 const FLOORS: TableDefinition<&str, u64> = TableDefinition::new("floors");
 /// The key is the task's id as JSON: its display form could be ambiguous.
 const TASKS: TableDefinition<&str, &[u8]> = TableDefinition::new("tasks");
-/// One row: an assignment is taken whole.
+/// One row for the assignments, which are taken whole, and one for the first word that is waited for.
 const ASSIGNED: TableDefinition<&str, &[u8]> = TableDefinition::new("assigned");
 /// The key is (group, component) as JSON.
 const UNDERTAKEN: TableDefinition<&str, &[u8]> = TableDefinition::new("undertaken");
 const DEEDS: TableDefinition<u64, &[u8]> = TableDefinition::new("deeds");
+/// In ASSIGNED.
+const WAITING: &str = "waiting";
 /// In META: the highest number of a deed.
 const DEED_LAST: &str = "deed_last";
 
@@ -91,6 +98,17 @@ impl Journal {
         write.commit()?;
         let ledger = lines::read(&database)?;
         Ok(Self { database, ledger })
+    }
+
+    /// At the start of the process: since when a first word is waited for, where one is.
+    pub fn begin_waiting(&mut self, clock: &dyn Clock) -> Result<(), JournalError> {
+        let machine = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let waiting = lease::waiting(self.ledger.waiting.as_ref(), machine.trim(), clock.boot_ms());
+        let wanted = self.ledger.assigned.list.iter().any(lease::is_leased).then_some(waiting);
+        if wanted == self.ledger.waiting {
+            return Ok(());
+        }
+        self.commit(vec![Change::Waiting(wanted)])
     }
 
     pub fn ledger(&self) -> &Ledger {

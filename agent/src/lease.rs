@@ -13,6 +13,15 @@ use baton_model::{
 };
 use baton_wire::assignment::Renewal;
 
+use crate::ledger::Waiting;
+
+/// Since when the first word is waited for, by what an earlier process has put down: the same wait goes on as long as nobody has heard
+/// one and the machine has not started anew.
+pub fn waiting(known: Option<&Waiting>, machine: &str, now_ms: u64) -> Waiting {
+    let known = known.filter(|known| known.machine == machine && known.since_ms <= now_ms);
+    known.cloned().unwrap_or_else(|| Waiting { machine: machine.to_owned(), since_ms: now_ms })
+}
+
 /// Of all groups. Lives in memory alone: an agent that has just started holds none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Leases {
@@ -76,7 +85,8 @@ impl Leases {
     }
 }
 
-fn is_leased(assignment: &Assignment) -> bool {
+/// Whether this host is primary there, for as long as its lease lives.
+pub fn is_leased(assignment: &Assignment) -> bool {
     assignment.part == Part::Primary && assignment.lease.is_some()
 }
 

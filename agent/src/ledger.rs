@@ -35,6 +35,17 @@ pub struct Ledger {
     pub deeds: BTreeMap<u64, Deed>,
     /// The highest number of a deed; it is never used again.
     pub deed_last: u64,
+    /// Since when a first word is waited for, where no process has heard it.
+    pub waiting: Option<Waiting>,
+}
+
+/// Since when this host, primary of a group with a lease, runs without a word. Kept, so that an agent that ends again and again does
+/// not begin to wait each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The kernel's id of this start of the machine: its clock begins anew with the next.
+    pub machine: String,
+    pub since_ms: u64,
 }
 
 /// The last word of a coordinator about this host's groups.
@@ -109,6 +120,7 @@ pub enum Change {
     Deed(Deed),
     /// The coordinators have it, or there is no room for it.
     DropDeed(u64),
+    Waiting(Option<Waiting>),
 }
 
 impl Ledger {
@@ -162,6 +174,7 @@ impl Ledger {
             Change::DropDeed(number) => {
                 self.deeds.remove(&number);
             }
+            Change::Waiting(waiting) => self.waiting = waiting,
         }
     }
 

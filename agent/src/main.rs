@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use baton_agent::{
     action,
-    configuration::Configuration,
+    configuration::{Configuration, OnStop},
     executor::{self, Executor, crash},
     guard::{self, Post},
     host::Host,
@@ -36,6 +36,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long sessions may take to end; tasks are left to their journal.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long stopping what is exclusive may take before the agent ends: below the unit's TimeoutStopSec.
+const RETIRE_PATIENCE: Duration = Duration::from_secs(60);
 /// Dry runs at once: a plan asks for many steps together.
 const OBSERVATIONS_MAX: usize = 64;
 
@@ -95,7 +97,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let state = &configuration.state;
     directory.create(state).with_context(|| format!("make the state directory {}", state.display()))?;
     let journal = state.join("journal.redb");
-    let journal = Journal::open(&journal).with_context(|| format!("open the journal {}", journal.display()))?;
+    let mut journal = Journal::open(&journal).with_context(|| format!("open the journal {}", journal.display()))?;
 
     let stop = CancellationToken::new();
     let policy = Arc::new(ArcSwap::from_pointee(policy));
@@ -109,10 +111,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
         }
     };
-    let _signals = Signals::listen(stop.clone(), reload).context("listen for signals")?;
+    let told_to_end = CancellationToken::new();
+    let _signals = Signals::listen(told_to_end.clone(), reload).context("listen for signals")?;
     tokio::spawn(material.clone().watch(RELOAD_PERIOD_DEFAULT, stop.clone()));
 
     let clock = Arc::new(SystemClock::new());
+    journal.begin_waiting(clock.as_ref()).context("write the journal")?;
     let post = Post::new(clock.clone(), journal.ledger());
     let random = Random::from_system();
     let mut host = Host { bus: configuration.bus.clone(), ..Host::default() };
@@ -133,9 +137,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         crash: Arc::new(crash::Never),
         post: post.clone(),
     };
+    tokio::spawn(end(told_to_end, configuration.on_stop, post.clone(), stop.clone()));
     let (executor, handle) = Executor::new(options.clone(), journal);
     let guard = guard::Options { perform: options, executor: handle.clone(), random: random.fork(), watchdog };
-    let guard = guard::start(guard, post.clone(), stop.clone()).context("start the guard")?;
+    let guard_stop = CancellationToken::new();
+    let guard = guard::start(guard, post.clone(), guard_stop.clone()).context("start the guard")?;
     let session_options = session::Options {
         connector: Connector::new(Arc::new(TcpDial), material, ConnectOptions::default()),
         clock,
@@ -163,9 +169,29 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let ended = executor.run(stop.clone()).await;
     stop.cancel();
     let _ = tokio::time::timeout(STOP_PATIENCE, async { while sessions.join_next().await.is_some() {} }).await;
+    // Nor must it leave alone what nobody would stop then: without sessions no lease is renewed.
+    if ended.is_err() {
+        tracing::error!("the journal is broken; the agent ends when nothing exclusive runs here any more");
+        guard::until_harmless(&post).await;
+    }
+    guard_stop.cancel();
     let _ = guard.join();
     tracing::info!("agent ended");
     ended.context("write the journal")
+}
+
+/// Told to end: first what nobody would be there to stop any more, then everything.
+async fn end(told: CancellationToken, on_stop: OnStop, post: Post, stop: CancellationToken) {
+    told.cancelled().await;
+    if on_stop == OnStop::StopComponents {
+        post.retire();
+        if tokio::time::timeout(RETIRE_PATIENCE, guard::until_harmless(&post)).await.is_err() {
+            tracing::error!(
+                "the agent ends, and something exclusive still runs: nobody will stop it when its lease is over"
+            );
+        }
+    }
+    stop.cancel();
 }
 
 fn init_log(configuration: &Configuration) -> anyhow::Result<()> {

@@ -38,6 +38,8 @@ pub struct Standing {
     /// Rises with each change of what was seen.
     version: u64,
     last_tick_ms: Option<u64>,
+    /// The agent is about to end: what it could not stop any more afterwards must not run.
+    retired: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -72,6 +74,7 @@ pub enum Why {
     Standby,
     Yielding,
     LeaseOver,
+    AgentEnds,
 }
 
 /// What the host's watchdog is to do.
@@ -86,11 +89,18 @@ pub enum Vigil {
 }
 
 impl Standing {
-    /// An agent that has just started: what it was is on disk, and it holds no lease.
-    pub fn new(assigned: Arc<Assigned>, ruler: Ruler, now_ms: u64, now: Moment) -> Self {
+    /// An agent that has just started: what it was is on disk, and it holds no lease. It has waited since then for a first word.
+    pub fn new(assigned: Arc<Assigned>, ruler: Ruler, waiting_ms: u64, now_ms: u64, now: Moment) -> Self {
         let mut standing = Self { ruler, ..Self::default() };
+        standing.leases.assigned(&assigned.list, waiting_ms);
         standing.assign(assigned, now_ms, now);
         standing
+    }
+
+    /// From now on nothing exclusive of a group with a lease may run here: nobody will be there to stop it.
+    pub fn retire(&mut self, now_ms: u64) {
+        self.retired = true;
+        self.expose(now_ms);
     }
 
     pub fn accede(&mut self, ruler: Ruler) {
@@ -263,6 +273,7 @@ impl Standing {
         let why = match assignment.part {
             Part::Standby => Why::Standby,
             Part::Yielding => Why::Yielding,
+            Part::Primary if assignment.lease.is_some() && self.retired => Why::AgentEnds,
             Part::Primary if assignment.lease.is_some() && !self.leases.allows(&assignment.group, now_ms) => {
                 Why::LeaseOver
             }

@@ -70,7 +70,7 @@ async fn a_lease_that_is_over_stops_what_runs_without_any_network() {
     let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
     let mut coordinator = world.coordinator("c1").await;
     let mut peer = ready(&mut world, &mut coordinator, 1).await;
-    let primary = assignment(Part::Primary, 10, lease(1_500), vec![daemon.borrow().watched(Span::from_secs(3600))]);
+    let primary = assignment(Part::Primary, 10, lease(3_000), vec![daemon.borrow().watched(Span::from_secs(3600))]);
     peer.renew(1, std::slice::from_ref(&primary));
     peer.assign((1, 10), &[primary]).await;
     peer.assigned(10).await;
@@ -78,7 +78,7 @@ async fn a_lease_that_is_over_stops_what_runs_without_any_network() {
     daemon.borrow_mut().start();
     // As long as it is renewed it goes on, and much longer than one lease.
     let begun = Instant::now();
-    peer.until("some leases", async |_| begun.elapsed().as_millis() > 4_000).await;
+    peer.until("some leases", async |_| begun.elapsed().as_millis() > 7_000).await;
     assert!(daemon.borrow_mut().runs());
     drop(peer);
     drop(coordinator);
@@ -97,11 +97,25 @@ async fn an_agent_that_comes_back_without_a_coordinator_stops_what_it_guards_by_
     drop(peer);
     assert!(daemon.borrow_mut().runs(), "an agent that is dead stops nothing");
     let nobody = world.coordinator("c2").await;
-    let begun = Instant::now();
+    // Long before the lease of a minute could be over.
     world.start(&[&nobody]);
     until("its end", || !daemon.borrow_mut().runs()).await;
-    // The first word, the stop, and the start of a process on a busy machine.
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn an_agent_that_is_told_to_end_stops_first_what_nobody_would_stop_afterwards() {
+    let mut world = World::new();
+    let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = primary(&mut world, &mut coordinator, &daemon, 60_000).await;
+    daemon.borrow_mut().start();
+    peer.until("healthy", async |peer| peer.seen.iter().any(|seen| seen.health == Health::Healthy)).await;
+    world.signal(libc::SIGTERM);
+    peer.until("its end", async |_| !daemon.borrow_mut().runs()).await;
+    peer.until("the deed", async |peer| {
+        peer.deeds.iter().any(|deed| !deed.failed && deed.what.contains("the agent was told to end"))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -128,7 +142,7 @@ async fn nothing_that_it_was_told_before_a_pause_is_done_after_it() {
     let mut world = World::new();
     let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
     let mut coordinator = world.coordinator("c1").await;
-    let mut peer = primary(&mut world, &mut coordinator, &daemon, 1_000).await;
+    let mut peer = primary(&mut world, &mut coordinator, &daemon, 3_000).await;
     daemon.borrow_mut().start();
     let script = format!("echo done >> {}", world.shown("effects"));
     let before = order("db1", "1", (1, 10), &script, LONG);
@@ -139,7 +153,7 @@ async fn nothing_that_it_was_told_before_a_pause_is_done_after_it() {
     world.signal(libc::SIGSTOP);
     let late = order("db1", "2", (1, 11), &script, LONG);
     peer.execute(&late).await;
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
     assert!(daemon.borrow_mut().runs(), "nobody is there to stop it");
     world.signal(libc::SIGCONT);
     until("its end", || !daemon.borrow_mut().runs()).await;
@@ -358,4 +372,28 @@ async fn the_watchdog_is_kept_alive_while_the_agent_is_and_not_while_it_hangs() 
         last.last() == Some(&b'V')
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_again_and_again_does_not_wait_for_a_first_word_each_time() {
+    let mut world = World::new();
+    let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
+    let mut coordinator = world.coordinator("c1").await;
+    let peer = primary(&mut world, &mut coordinator, &daemon, 60_000).await;
+    daemon.borrow_mut().start();
+    world.kill();
+    drop(peer);
+    let nobody = world.coordinator("c2").await;
+    let started = |world: &World| {
+        let log = std::fs::read_to_string(world.path("log")).unwrap_or_default();
+        log.matches("agent started").count()
+    };
+    for round in 2..8 {
+        world.start(&[&nobody]);
+        until("its start", || started(&world) == round).await;
+        // Less than the time of a first word, each time.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        world.kill();
+    }
+    assert!(!daemon.borrow_mut().runs(), "six starts are not six first words");
 }

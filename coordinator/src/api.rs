@@ -1,7 +1,6 @@
 //! The gRPC services: thin. They check who calls, translate, and hand on.
 
 pub mod agent;
-pub mod look;
 pub mod operator;
 pub mod peer;
 pub mod sighting;

@@ -10,7 +10,7 @@ use baton_model::{
     check::{FileKind, kind_of},
     diagnostic::Diagnostic,
     group::{Automatic, Group, Mode},
-    ids::RunbookName,
+    ids::{Epoch, RunbookName},
     outcome::Fault,
     parse::{parse_group, parse_runbook},
     runbook::Runbook,
@@ -31,7 +31,7 @@ pub fn read(files: &[Source]) -> Result<Vec<(Group, Definition)>, Vec<Diagnostic
     for file in files.iter().filter(|file| matches!(kind_of(&file.path, &file.text), Ok(FileKind::Group))) {
         let group = parse_group(&file.path, &file.text)?;
         let mut runbooks = BTreeMap::new();
-        let mut missing = Vec::new();
+        let mut missing = unstoppable(&file.path, &group);
         for (name, path) in &group.runbooks {
             let wanted = normal(&beside(&file.path, path));
             match by_path.get(&wanted) {
@@ -63,6 +63,27 @@ pub fn read(files: &[Source]) -> Result<Vec<(Group, Definition)>, Vec<Diagnostic
         groups.push((group, definition));
     }
     Ok(groups)
+}
+
+/// What an agent could not keep its promise about.
+fn unstoppable(path: &str, group: &Group) -> Vec<Diagnostic> {
+    let situation = Situation {
+        primary: group.primary.clone(),
+        epoch: Epoch(1),
+        revision: 1,
+        facts: BTreeMap::new(),
+        standings: BTreeMap::new(),
+    };
+    let told = baton_planner::assign::unstoppable(group, &situation).into_iter();
+    told.map(|message| Diagnostic {
+        file: path.to_owned(),
+        line: 1,
+        column: 1,
+        code: "BTN-0097",
+        message,
+        remedy: "give the host the variable that the component's stop (or probe) reads".to_owned(),
+    })
+    .collect()
 }
 
 /// What the engine must know of a policy that may start a run.

@@ -10,6 +10,7 @@ pub mod proposer;
 pub mod definitions;
 pub mod probes;
 pub mod sessions;
+pub mod look;
 pub mod leader;
 pub mod views;
 pub mod api;

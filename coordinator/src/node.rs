@@ -100,7 +100,8 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
         &world.connector,
     );
     let (lessor, beats) = Lessor::new(log.clone(), sessions.clone(), world.clock.clone());
-    let watchman = Watchman::new(log.clone(), proposer.clone(), reachability.clone(), world.clock.clone());
+    let watchman =
+        Watchman::new(log.clone(), proposer.clone(), reachability.clone(), sessions.clone(), world.clock.clone());
     let means = Means {
         log: log.clone(),
         proposer: proposer.clone(),

@@ -26,6 +26,9 @@ const QUEUE_MAX: usize = 256;
 /// Parts of one file that may wait for its reader.
 const FILE_PARTS_MAX: usize = 256;
 
+/// Twice the longest that an agent waits before it tries again.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
 /// Components of one host whose health is remembered.
 const SEEN_MAX: usize = 4096;
 
@@ -107,6 +110,7 @@ pub struct Sessions {
     inner: Arc<Mutex<Inner>>,
     events: mpsc::UnboundedSender<Event>,
     changed: Arc<watch::Sender<u64>>,
+    begun: Instant,
 }
 
 /// One session as its owner, the stream's task, holds it.
@@ -120,7 +124,8 @@ impl Sessions {
     /// The events go to the dispatcher. Unbounded, because each is caused by a session, and those are bounded.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        (Self { inner: Arc::default(), events, changed: Arc::new(watch::channel(0).0) }, receiver)
+        let changed = Arc::new(watch::channel(0).0);
+        (Self { inner: Arc::default(), events, changed, begun: Instant::now() }, receiver)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -260,6 +265,11 @@ impl Sessions {
         if changed {
             self.touch();
         }
+    }
+
+    /// Every agent that can come has had the time to: one that has no session is out of reach.
+    pub fn is_settled(&self) -> bool {
+        self.begun.elapsed() >= SETTLED_AFTER
     }
 
     /// What the agents on the line last saw.

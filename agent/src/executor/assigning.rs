@@ -12,6 +12,7 @@ use crate::{
     assignments,
     deeds::{self, Happened},
     journal::JournalError,
+    ledger::Change,
 };
 
 /// What was sent of the deeds, and when.
@@ -45,6 +46,14 @@ impl Executor {
         self.options.post.assign(self.journal.ledger().assigned.clone());
         self.send(from, Up::Assigned(wire::assigned(assigning.request, fence)));
         Ok(())
+    }
+
+    /// The first word has come, or is not waited for any more.
+    pub(super) fn end_waiting(&mut self) -> Result<(), JournalError> {
+        if self.journal.ledger().waiting.is_none() || self.options.post.wants_word() {
+            return Ok(());
+        }
+        self.journal.commit(vec![Change::Waiting(None)])
     }
 
     /// What an earlier process was in the middle of is put down as such, before anything else.

@@ -52,6 +52,7 @@ impl Account {
         let reason = match stopping.why {
             Why::Standby => format!("it ran on {}, which is not primary", self.host),
             Why::Yielding => format!("{} is about to lose the role", self.host),
+            Why::AgentEnds => "the agent was told to end, and nobody would stop it afterwards".to_owned(),
             Why::LeaseOver => format!("the lease of {group} in epoch {} was over", stopping.epoch),
         };
         tracing::warn!(%group, %component, reason, "a component is stopped");

@@ -54,8 +54,9 @@ struct Inner {
 impl Post {
     /// As the journal has it.
     pub fn new(clock: Arc<dyn Clock>, ledger: &Ledger) -> Self {
-        let now = Moment(clock.now_unix_ms());
-        let standing = Standing::new(ledger.assigned.clone(), ledger.ruler.clone(), clock.boot_ms(), now);
+        let (now_ms, now) = (clock.boot_ms(), Moment(clock.now_unix_ms()));
+        let waiting_ms = ledger.waiting.as_ref().map_or(now_ms, |waiting| waiting.since_ms);
+        let standing = Standing::new(ledger.assigned.clone(), ledger.ruler.clone(), waiting_ms, now_ms, now);
         let (pulse, _) = watch::channel(Pulse::default());
         let held = Mutex::new(Held { standing, told: Vec::new(), seen: 0 });
         Self(Arc::new(Inner { clock, held, wake: Notify::new(), pulse }))
@@ -64,6 +65,12 @@ impl Post {
     /// The clock that counts sleep.
     pub fn now_ms(&self) -> u64 {
         self.0.clock.boot_ms()
+    }
+
+    /// The agent is about to end.
+    pub fn retire(&self) {
+        self.change(Standing::retire);
+        self.0.wake.notify_one();
     }
 
     /// What each session listens to.

@@ -147,7 +147,7 @@ impl Sentry {
     async fn look(&mut self, stopping: &Stopping, action: &Action, perform: &dyn Perform) -> Result<Found, Fault> {
         let patience = match stopping.why {
             Why::LeaseOver => self.watched.timeout.to_std().min(LOOK_PATIENCE),
-            Why::Standby | Why::Yielding => self.watched.timeout.to_std(),
+            Why::Standby | Why::Yielding | Why::AgentEnds => self.watched.timeout.to_std(),
         };
         let why = match attempt::observe(&self.perform, perform, patience).await? {
             Observation::InPlace { note } => return Ok(Found::Gone(note)),

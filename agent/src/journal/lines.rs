@@ -9,7 +9,7 @@ use baton_model::ids::TaskId;
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ASSIGNED, DEED_LAST, DEEDS, FLOORS, JournalError, MARKS, META, RAISED, RULER, TASKS, UNDERTAKEN};
+use super::{ASSIGNED, DEED_LAST, DEEDS, FLOORS, JournalError, MARKS, META, RAISED, RULER, TASKS, UNDERTAKEN, WAITING};
 use crate::ledger::{Change, Ledger};
 
 pub(super) fn write(write: &WriteTransaction, change: &Change) -> Result<(), JournalError> {
@@ -40,6 +40,8 @@ pub(super) fn write(write: &WriteTransaction, change: &Change) -> Result<(), Jou
             drop(write.open_table(META)?.insert(DEED_LAST, deed.number)?);
             drop(write.open_table(DEEDS)?.insert(deed.number, bytes(deed).as_slice())?)
         }
+        Change::Waiting(Some(waiting)) => drop(write.open_table(ASSIGNED)?.insert(WAITING, bytes(waiting).as_slice())?),
+        Change::Waiting(None) => drop(write.open_table(ASSIGNED)?.remove(WAITING)?),
         Change::DropDeed(number) => drop(write.open_table(DEEDS)?.remove(number)?),
     }
     Ok(())
@@ -73,6 +75,9 @@ pub(super) fn read(database: &Database) -> Result<Ledger, JournalError> {
     }
     if let Some(value) = transaction.open_table(ASSIGNED)?.get("assigned")? {
         ledger.assigned = Arc::new(parse("assigned", value.value())?);
+    }
+    if let Some(value) = transaction.open_table(ASSIGNED)?.get(WAITING)? {
+        ledger.waiting = Some(parse(WAITING, value.value())?);
     }
     for row in transaction.open_table(UNDERTAKEN)?.iter()? {
         let (key, undertaken) = row?;

@@ -11,7 +11,7 @@ use baton_model::{
 };
 
 use super::*;
-use crate::ledger::{Assigned, Entry, Ruler, Undertaken};
+use crate::ledger::{Assigned, Entry, Ruler, Undertaken, Waiting};
 
 fn order(step: &str) -> Order {
     Order {
@@ -41,6 +41,7 @@ fn changes() -> Vec<Change> {
         Change::Deed(deed(41)),
         Change::Deed(deed(42)),
         Change::DropDeed(42),
+        Change::Waiting(Some(Waiting { machine: "this".into(), since_ms: 5 })),
     ]
 }
 

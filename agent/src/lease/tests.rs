@@ -47,6 +47,16 @@ fn who_has_just_started_holds_nothing_and_waits_for_one_word() {
 }
 
 #[test]
+fn who_starts_again_and_again_waits_once() {
+    let first = waiting(None, "this", 1_000);
+    assert_eq!(first.since_ms, 1_000);
+    assert_eq!(waiting(Some(&first), "this", 5_000), first);
+    // The machine was started anew: its clock too.
+    assert_eq!(waiting(Some(&first), "next", 5_000).since_ms, 5_000);
+    assert_eq!(waiting(Some(&first), "this", 10).since_ms, 10, "a clock that cannot be the same");
+}
+
+#[test]
 fn a_lease_counts_from_the_question_and_is_never_shortened() {
     let (mut leases, assignment) = primary();
     assert!(leases.renew(&assignment, &renewal(3, 10), 1_200));

@@ -44,7 +44,7 @@ fn ruler() -> Ruler {
 }
 
 fn standing(assignment: Assignment, now_ms: u64) -> Standing {
-    Standing::new(assigned(vec![assignment]), ruler(), now_ms, NOW)
+    Standing::new(assigned(vec![assignment]), ruler(), now_ms, now_ms, NOW)
 }
 
 fn renewal(index: u64) -> Renewal {

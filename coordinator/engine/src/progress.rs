@@ -182,10 +182,8 @@ fn begin(state: &mut State, run: &mut Run, step: &Step, author: &Author, index: 
                 Err(why) => Verdict::Failed { why },
             },
             Work::Transfer { detach_old, because } => {
-                let waits = state
-                    .groups
-                    .get(&run.plan.group)
-                    .is_some_and(|group| group.definition.lease.is_some() && assign::holders(group).next().is_some());
+                let group = state.groups.get(&run.plan.group);
+                let waits = group.is_some_and(|group| assign::holders(group).next().is_some());
                 match waits {
                     true => Verdict::AwaitsLease { index, since: now, ended: BTreeMap::new() },
                     false => role::transfer(state, run, step, *detach_old, because.as_ref(), author),

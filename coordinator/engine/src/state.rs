@@ -11,7 +11,7 @@ use baton_model::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::command::{Answer, Definition};
+use crate::command::{Answer, Definition, LeaseRule};
 
 pub mod automatic;
 pub mod run;
@@ -83,6 +83,9 @@ pub struct Group {
     pub automatic: AutomaticState,
     #[serde(default, skip_serializing_if = "Alerts::is_empty")]
     pub alerts: Alerts,
+    /// Leases of earlier files of this epoch: what was promised under them may still be relied on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_before: Option<LeaseRule>,
 }
 
 /// What is left of a removed group.

@@ -16,6 +16,8 @@ use baton_model::{
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Voice {
     pub coordinator: String,
+    /// It has been up for long enough that a host which is not on the line counts as out of reach.
+    pub settled: bool,
     /// Hosts that it has on the line.
     pub reached: BTreeSet<HostName>,
     /// What their agents last said.
@@ -36,7 +38,7 @@ pub struct Question<'a> {
 /// What a component's failure on a host looks like to one coordinator.
 fn failure(voice: &Voice, group: &GroupName, component: &ComponentName, host: &HostName) -> Option<String> {
     if !voice.reached.contains(host) {
-        return Some("out of reach".to_owned());
+        return voice.settled.then(|| "out of reach".to_owned());
     }
     let seen = voice.seen.get(host)?.iter().find(|seen| seen.group == *group && seen.component == *component)?;
     (seen.health == Health::Failed).then(|| seen.what.clone())
@@ -153,7 +155,7 @@ mod tests {
 
     /// `+` healthy, `-` failed, `?` unknown, ` ` no session with the host.
     fn voice(coordinator: &str, words: &[(&str, &str, char)]) -> Voice {
-        let mut voice = Voice { coordinator: coordinator.to_owned(), ..Voice::default() };
+        let mut voice = Voice { coordinator: coordinator.to_owned(), settled: true, ..Voice::default() };
         for (component, host, word) in words {
             if *word == ' ' {
                 continue;
@@ -217,6 +219,8 @@ mod tests {
         assert_eq!(look(&[all("c1", ' ', "   "), all("c2", '+', "+++"), all("c3", '+', "+++")], 3), None);
         assert_eq!(look(&[all("c1", ' ', "   ")], 3), None, "the others do not answer");
         assert_eq!(look(&[all("c1", '-', "+++"), all("c1", '-', "+++")], 3), None, "one that speaks twice");
+        let young = |name: &str| Voice { settled: false, ..all(name, ' ', "   ") };
+        assert_eq!(look(&[young("c1"), young("c2"), young("c3")], 3), None, "all have just been started");
         assert!(look(&[all("c1", ' ', "+++"), all("c2", '-', "+++"), all("c3", '+', "+++")], 3).is_some());
         assert!(look(&[all("c1", '-', "+++")], 1).is_some());
         assert_eq!(look(&[all("c1", '-', "+++"), all("c2", '-', "+++")], 4), None, "half is no majority");

@@ -29,12 +29,10 @@ use serde::Serialize;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::{
-        look,
-        refusal::{status_of, status_of_log},
-    },
+    api::refusal::{status_of, status_of_log},
     definitions,
     leader::{Reachability, Sampler},
+    look,
     proposer::{Proposer, request_of},
     replica::Replica,
     sessions::Sessions,

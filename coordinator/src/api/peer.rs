@@ -29,6 +29,7 @@ impl Coordinators for PeerApi {
             seen: (self.sessions.seen().iter())
                 .map(|(host, seen)| (host.to_string(), baton_wire::assignment::seen(seen).into()))
                 .collect(),
+            settled: self.sessions.is_settled(),
         }))
     }
 

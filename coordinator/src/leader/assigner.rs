@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use baton_engine::{assign, state::State};
+use baton_engine::{assign, state};
+use baton_log::Log;
 use baton_model::{
     assignment::{Assignment, Part},
     fence::Fence,
-    group::Group,
     ids::{Epoch, GroupName, HostName},
 };
 use baton_proto::v1::to_agent;
@@ -18,6 +18,7 @@ use baton_wire::assignment::{Assigning, assign as message};
 use super::Lessor;
 use crate::{
     definitions,
+    replica::Replica,
     sessions::{SessionId, Sessions},
 };
 
@@ -38,8 +39,6 @@ struct Made {
     revision: u64,
     epoch: Epoch,
     yielding: bool,
-    /// Parsing a group for each change of its run would cost more than all the rest.
-    group: Option<(u64, Group)>,
     hosts: BTreeMap<HostName, Assignment>,
 }
 
@@ -49,44 +48,43 @@ struct Told {
 }
 
 impl Assigner {
-    /// Makes anew what has changed in the state.
-    pub fn look(&mut self, state: &State) {
-        let gone: Vec<GroupName> = self.made.keys().filter(|name| !state.groups.contains_key(*name)).cloned().collect();
+    /// Makes anew what has changed in the state. Groups are read beside its lock: entries wait for nobody's parsing. Answers the index
+    /// up to which it has looked.
+    pub fn look(&mut self, log: &Log<Replica>) -> u64 {
+        let (changed, gone, index) = log.with(|replica| {
+            let groups = &replica.state.groups;
+            let gone: Vec<GroupName> = self.made.keys().filter(|name| !groups.contains_key(*name)).cloned().collect();
+            let changed: Vec<(GroupName, state::Group, bool)> = groups
+                .iter()
+                .filter_map(|(name, group)| {
+                    let yielding = assign::yielding(&replica.state, name);
+                    let now = (group.revision, group.epoch, yielding);
+                    let known = self.made.get(name).map(|known| (known.revision, known.epoch, known.yielding));
+                    (known != Some(now)).then(|| (name.clone(), group.clone(), yielding))
+                })
+                .collect();
+            (changed, gone, replica.state.index)
+        });
         for name in gone {
             self.replace(&name, None);
         }
-        for (name, group) in &state.groups {
-            let yielding = group.definition.lease.is_some() && assign::yielding(state, name);
-            let known = self.made.get(name);
-            if known.is_some_and(|known| {
-                (known.revision, known.epoch, known.yielding) == (group.revision, group.epoch, yielding)
-            }) {
-                continue;
-            }
-            let parsed = match self.made.get_mut(name).and_then(|known| known.group.take()) {
-                Some((revision, parsed)) if revision == group.revision => Some(parsed),
-                // One that is no longer understood assigns nothing: its hosts go by what they were told last.
-                _ => match definitions::group_of(group) {
-                    Ok(parsed) => Some(parsed),
-                    Err(fault) => {
-                        tracing::warn!(group = %name, %fault, "its hosts are told nothing new");
-                        None
-                    }
-                },
+        for (name, group, yielding) in changed {
+            let hosts = match definitions::group_of(&group) {
+                Ok(parsed) => {
+                    let situation = definitions::situation_of(&group);
+                    let part = |member: Option<&_>| assign::part(&group, yielding, member);
+                    baton_planner::assign::assignments(&parsed, &situation, part)
+                }
+                // One that is no longer understood assigns nothing new: its hosts go by what they were told last.
+                Err(fault) => {
+                    tracing::warn!(group = %name, %fault, "its hosts are told nothing new");
+                    self.made.get(&name).map(|known| known.hosts.clone()).unwrap_or_default()
+                }
             };
-            let Some(parsed) = parsed else { continue };
-            let situation = definitions::situation_of(group);
-            let part = |member: Option<&_>| assign::part_of(state, name, group, member);
-            let hosts = baton_planner::assign::assignments(&parsed, &situation, part);
-            let made = Made {
-                revision: group.revision,
-                epoch: group.epoch,
-                yielding,
-                group: Some((group.revision, parsed)),
-                hosts,
-            };
-            self.replace(name, Some(made));
+            let (revision, epoch) = (group.revision, group.epoch);
+            self.replace(&name, Some(Made { revision, epoch, yielding, hosts }));
         }
+        index
     }
 
     fn replace(&mut self, name: &GroupName, made: Option<Made>) {

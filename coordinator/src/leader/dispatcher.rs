@@ -283,10 +283,7 @@ impl Dispatcher {
     /// What hosts are to their groups, to those that have not heard it.
     fn assign(&mut self, reign: Reign) {
         let Some(state) = &mut self.reign else { return };
-        let index = self.log.with(|replica| {
-            state.assigner.look(&replica.state);
-            replica.state.index
-        });
+        let index = state.assigner.look(&self.log);
         let fence = Fence { generation: reign.generation, term: reign.term, index };
         let ReignState { assigner, announced, .. } = state;
         let known = |host: &HostName| {

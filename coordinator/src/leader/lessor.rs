@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use baton_engine::{assign::yielding, state::State};
+use baton_engine::{
+    assign::{self, yielding},
+    state::State,
+};
 use baton_log::Log;
 use baton_model::{
     group::Lease,
@@ -140,9 +143,7 @@ impl Lessor {
         }
         let longest: Vec<(GroupName, Span)> = self.log.with(|replica| {
             let leased = replica.state.groups.iter();
-            leased
-                .filter_map(|(name, group)| Some((name.clone(), group.definition.lease.as_ref()?.lease.surely_over())))
-                .collect()
+            leased.filter_map(|(name, group)| Some((name.clone(), assign::surely_over(group)?))).collect()
         });
         for (name, span) in longest {
             let known = memory.longest.entry(name).or_insert(span);

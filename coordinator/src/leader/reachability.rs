@@ -49,6 +49,8 @@ pub struct Survey {
     pub clocks: BTreeMap<String, Moment>,
     /// Coordinator → what agents told it of their components.
     pub seen: BTreeMap<String, BTreeMap<HostName, Vec<Seen>>>,
+    /// Those that have been up for long enough that a host which is not on their line is out of their reach.
+    pub settled: BTreeSet<String>,
     /// Votes in the cluster.
     pub coordinators: usize,
 }
@@ -66,6 +68,7 @@ impl Survey {
     pub fn voices(&self) -> Vec<Voice> {
         let voice = |(name, reached): (&String, &BTreeSet<HostName>)| Voice {
             coordinator: name.clone(),
+            settled: self.settled.contains(name),
             reached: reached.clone(),
             seen: self.seen.get(name).cloned().unwrap_or_default(),
         };
@@ -144,7 +147,7 @@ impl Reachability {
                     let seen = reply.seen.into_iter().filter_map(|(host, seen)| {
                         Some((HostName::new(host).ok()?, assignment::parse_seen("ReachedReply", &seen).ok()?))
                     });
-                    Some((name.clone(), hosts, Moment(reply.now_unix_ms), seen.collect()))
+                    Some((name.clone(), hosts, Moment(reply.now_unix_ms), seen.collect(), reply.settled))
                 }
                 Ok(Err(status)) => {
                     tracing::debug!(coordinator = name, %status, "did not say whom it reaches");
@@ -156,15 +159,22 @@ impl Reachability {
         let mut answers: BTreeMap<String, BTreeSet<HostName>> = BTreeMap::new();
         let mut clocks = BTreeMap::new();
         let mut seen: BTreeMap<String, BTreeMap<HostName, Vec<Seen>>> = BTreeMap::new();
-        for (name, hosts, now, told) in join_all(asked).await.into_iter().flatten() {
+        let mut settled: BTreeSet<String> = BTreeSet::new();
+        for (name, hosts, now, told, is_settled) in join_all(asked).await.into_iter().flatten() {
             clocks.insert(name.clone(), now);
             seen.insert(name.clone(), told);
+            if is_settled {
+                settled.insert(name.clone());
+            }
             answers.insert(name, hosts);
         }
         clocks.insert(self.itself.clone(), Moment(self.clock.now_unix_ms()));
         answers.insert(self.itself.clone(), self.sessions.hosts().into_iter().collect());
         seen.insert(self.itself.clone(), self.sessions.seen());
-        Survey { answers, clocks, seen, coordinators: self.voters() }
+        if self.sessions.is_settled() {
+            settled.insert(self.itself.clone());
+        }
+        Survey { answers, clocks, seen, settled, coordinators: self.voters() }
     }
 }
 

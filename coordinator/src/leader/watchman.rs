@@ -29,9 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reachability;
 use crate::{
-    definitions,
+    definitions, look,
     proposer::{ProposalError, Proposer},
     replica::Replica,
+    sessions::Sessions,
 };
 
 /// How often the coordinators are asked what they see, while a group is watched.
@@ -43,6 +44,7 @@ pub struct Watchman {
     log: Log<Replica>,
     proposer: Proposer,
     reachability: Reachability,
+    sessions: Sessions,
     clock: Arc<dyn Clock>,
     memory: Arc<Mutex<Memory>>,
 }
@@ -52,6 +54,8 @@ pub struct Watchman {
 struct Memory {
     term: u64,
     watched: BTreeMap<GroupName, Watched>,
+    /// Groups for which a run is being started.
+    acting: BTreeSet<GroupName>,
     /// Runs that are looked at again now.
     rechecking: BTreeSet<RunId>,
 }
@@ -73,8 +77,14 @@ struct Watch {
 }
 
 impl Watchman {
-    pub fn new(log: Log<Replica>, proposer: Proposer, reachability: Reachability, clock: Arc<dyn Clock>) -> Self {
-        Self { log, proposer, reachability, clock, memory: Arc::default() }
+    pub fn new(
+        log: Log<Replica>,
+        proposer: Proposer,
+        reachability: Reachability,
+        sessions: Sessions,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { log, proposer, reachability, sessions, clock, memory: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
@@ -168,8 +178,16 @@ impl Watchman {
                 }
                 finding
             };
-            if let Finding::Due { since, what } = finding {
-                self.act(&name, &watch, &what, now.since(since)).await;
+            if let Finding::Due { since, what } = finding
+                && self.lock().acting.insert(name.clone())
+            {
+                // Beside the loop: a host that is slow to answer for one group must not hold up the others.
+                let watchman = self.clone();
+                let held = now.since(since);
+                tokio::spawn(async move {
+                    watchman.act(&name, &watch, &what, held).await;
+                    watchman.lock().acting.remove(&name);
+                });
             }
         }
     }
@@ -182,7 +200,11 @@ impl Watchman {
             return self.tell_once(name, format!("would have started {runbook}: {evidence}")).await;
         }
         let started = match self.plan(name, watch, &evidence) {
-            Ok(plan) => self.start(plan, &evidence).await,
+            // What refuses an operator refuses a start without one.
+            Ok(plan) => match look::at_start(&self.sessions, &plan).await {
+                Ok(()) => self.start(plan, &evidence).await,
+                Err(fault) => Err(Some(fault)),
+            },
             Err(fault) => Err(Some(fault)),
         };
         match started {
@@ -270,7 +292,8 @@ impl Watchman {
         }) else {
             return;
         };
-        if !checking {
+        // Nobody can tell yet: a majority that did not answer has not said that all is well.
+        if !checking || survey.answers.len() <= survey.coordinators / 2 {
             return;
         }
         let verdict = watch.as_ref().and_then(|watch| {

@@ -105,6 +105,11 @@ fn the_page_of_persistent_chat_names_every_step_of_its_runbooks_and_no_other() {
     names_every_step("persistent-chat", &["failover", "failback"]);
 }
 
+#[test]
+fn the_page_of_teradata_data_mover_names_every_step_of_its_runbooks_and_no_other() {
+    names_every_step("teradata-data-mover", &["configure", "failover", "switchback"]);
+}
+
 /// The sources of functions: every `fn NAME` of the tree.
 fn functions(directory: &Path, found: &mut String) {
     for entry in fs::read_dir(directory).expect("a directory").flatten() {

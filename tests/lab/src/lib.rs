@@ -4,6 +4,7 @@
 //! services and accidents. It must never rely on what Baton says about itself.
 
 pub mod cluster;
+pub mod data_mover;
 pub mod genesys;
 pub mod horizon;
 pub mod installation;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use baton_lab::{
     cluster::{AgentSetting, Binaries, Cluster},
-    genesys, horizon,
+    data_mover, genesys, horizon,
     installation::{Installation, Size},
     packages, persistent_chat, pom,
     processes::Registry,
@@ -36,6 +36,8 @@ enum Lab {
     GenesysFramework(Simple),
     /// Lync / Skype Persistent Chat: log shipping between data centres, forwards and back. Needs nothing but Rust.
     PersistentChat(PomOptions),
+    /// Teradata Data Mover: automatic failover between primary and secondary servers, and the way back.
+    TeradataDataMover(Simple),
     /// An empty cluster with agents, for one's own group files. Stays up until Ctrl-C.
     Bare {
         /// How many agents: h1, h2, …
@@ -98,7 +100,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().lab {
         None => {
             println!(
-                "Labs:\n  avaya-pom      Avaya POM: SQL Server AlwaysOn in one data centre, forwards and back; needs nothing but Rust\n  horizon-daas   VMware Horizon DaaS: Slony-I on PostgreSQL, forwards and back\n  genesys-framework   Genesys Framework: two sites, SQL Server simulated; by force, and back\n  bare           an empty cluster with agents, for your own group files\n\nRun one with \"cargo lab NAME\"; \"cargo lab NAME --help\" tells its options."
+                "Labs:\n  avaya-pom      Avaya POM: SQL Server AlwaysOn in one data centre, forwards and back; needs nothing but Rust\n  horizon-daas   VMware Horizon DaaS: Slony-I on PostgreSQL, forwards and back\n  genesys-framework   Genesys Framework: two sites, SQL Server simulated; by force, and back\n  persistent-chat   Lync / Skype Persistent Chat: log shipping between data centres; needs nothing but Rust\n  teradata-data-mover   Teradata Data Mover: real PostgreSQL as repositories; automatic failover, and back\n  bare           an empty cluster with agents, for your own group files\n\nRun one with \"cargo lab NAME\"; \"cargo lab NAME --help\" tells its options."
             );
             return ExitCode::SUCCESS;
         }
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Some(Lab::PersistentChat(options)) => runtime.block_on(persistent_chat(&options)),
         Some(Lab::HorizonDaas(options)) => runtime.block_on(horizon_daas(&options)),
         Some(Lab::GenesysFramework(options)) => runtime.block_on(genesys_framework(&options)),
+        Some(Lab::TeradataDataMover(options)) => runtime.block_on(teradata_data_mover(&options)),
         Some(Lab::Bare { agents, directory }) => runtime.block_on(bare(agents, directory)),
     };
     match result {
@@ -273,6 +276,43 @@ async fn genesys_framework(options: &Simple) -> Result<bool> {
     } else {
         println!("{}", teller.record.table());
     }
+    if options.keep {
+        keep(&lab.cluster).await?;
+    }
+    Ok(held)
+}
+
+async fn teradata_data_mover(options: &Simple) -> Result<bool> {
+    // Before the build, which may put a new file in this program's place: then the system calls the old one deleted.
+    let helper = std::env::current_exe()?;
+    let binaries = binaries()?;
+    let programs = packages::ensure(&packages::DATA_MOVER, |line| eprintln!("{line}")).await?;
+    let folder = Folder::make(options.directory.as_deref())?;
+    let mut teller = Teller::new("teradata-data-mover");
+    teller.chapter("Building the world");
+    let told = async {
+        let say = |line: &str| eprintln!("          {line}");
+        let mut lab = data_mover::Installation::build(
+            &folder.path,
+            programs,
+            helper,
+            binaries,
+            &data_mover::installation::Setting::default(),
+            say,
+        )
+        .await?;
+        let show = if options.json { Show::Quiet } else { Show::Brief };
+        if let Err(error) = story::data_mover::tell(&mut lab, &mut teller, show).await {
+            teller.check("the story was told to the end", false, format!("{error:#}"));
+        }
+        anyhow::Ok(lab)
+    };
+    // Ctrl-C must not leave the world behind.
+    let lab = tokio::select! {
+        told = told => told?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; the world is taken down"),
+    };
+    let held = told_to_the_end(&mut teller, options.json)?;
     if options.keep {
         keep(&lab.cluster).await?;
     }

@@ -28,6 +28,9 @@ pub const HORIZON: [Package; 3] = [
     Package { name: "slony1-2-bin", why: "slon and slonik, which replicate and set up the replication" },
 ];
 
+/// What the Data Mover lab needs: real PostgreSQL servers as repositories.
+pub const DATA_MOVER: [Package; 1] = [Package { name: "postgresql-15", why: "the repositories of both sides" }];
+
 /// Where the programs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
@@ -67,8 +70,9 @@ impl Programs {
         self.postgres.join(program)
     }
 
-    /// Looks for the programs without changing anything.
-    pub fn find() -> Result<Self, Error> {
+    /// Looks for the programs of these packages without changing anything.
+    pub fn find(packages: &[Package]) -> Result<Self, Error> {
+        let is_wanted = |name: &str| packages.iter().any(|package| package.name == name);
         let programs = Self {
             postgres: "/usr/lib/postgresql/15/bin".into(),
             slon: "/usr/bin/slon".into(),
@@ -80,7 +84,7 @@ impl Programs {
             ("slony1-2-bin", "slon", programs.slon.clone()),
             ("slony1-2-bin", "slonik", programs.slonik.clone()),
         ];
-        for (package, program, path) in wanted {
+        for (package, program, path) in wanted.into_iter().filter(|(package, ..)| is_wanted(package)) {
             let usable = |found: fs::Metadata| found.is_file() && found.permissions().mode() & 0o111 != 0;
             if !fs::metadata(&path).is_ok_and(usable) {
                 return Err(Error::Lost { package, program, path });
@@ -89,7 +93,8 @@ impl Programs {
         // Its name holds Slony's version, as in slony1_funcs.2.2.11.so.
         let (program, path) = ("slony1_funcs", PathBuf::from("/usr/lib/postgresql/15/lib"));
         let named = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(program);
-        if !fs::read_dir(&path).is_ok_and(|entries| entries.flatten().any(named)) {
+        if is_wanted("postgresql-15-slony1-2") && !fs::read_dir(&path).is_ok_and(|entries| entries.flatten().any(named))
+        {
             return Err(Error::Lost { package: "postgresql-15-slony1-2", program, path });
         }
         Ok(programs)
@@ -110,7 +115,7 @@ pub async fn ensure(packages: &[Package], mut say: impl FnMut(&str)) -> Result<P
     if !missing.is_empty() {
         install(&missing, &mut say).await?;
     }
-    Programs::find()
+    Programs::find(packages)
 }
 
 /// Whether dpkg has the package fully installed. A removed package whose configuration is still there has not.

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-pub mod genesys;
 pub mod command;
+pub mod data_mover;
+pub mod genesys;
 pub mod horizon;
 pub mod persistent_chat;
 pub mod pom;

@@ -22,6 +22,7 @@ pub(super) fn confirm(state: &mut State, context: &Context<'_>, id: &RunId, evid
         let evidence = within(evidence);
         run.note(context.author, format!("still so: {evidence}"));
         if let Some(group) = state.groups.get_mut(&id.group) {
+            group.automatic.fired = Some(context.author.when);
             group.automatic.limited = Some(Limited { by: id.clone(), since: context.author.when, why: evidence });
         }
         run.phase = Phase::Running;

@@ -8,7 +8,7 @@ use baton_model::{
 };
 
 use crate::{
-    command::{Answer, Definition},
+    command::{Answer, Definition, LeaseRule},
     state::{Group, REMOVED_MAX, Removed, State},
 };
 
@@ -46,6 +46,7 @@ pub(super) fn define(
                 last_run: before.map_or(0, |before| before.last_run),
                 automatic: Default::default(),
                 alerts: Default::default(),
+                lease_before: None,
             },
         );
         return Ok(Answer::Defined { revision });
@@ -63,6 +64,7 @@ pub(super) fn define(
             "Move the role to another member first, or keep the member.",
         ));
     }
+    group.lease_before = remembered(group.lease_before.take(), &group.definition, definition);
     group.definition = definition.clone();
     group.revision += 1;
     group.alerts.heard.retain(|host, _| definition.hosts.contains(host));
@@ -72,6 +74,18 @@ pub(super) fn define(
         !hosts.is_empty()
     });
     Ok(Answer::Defined { revision: group.revision })
+}
+
+/// A file that shortens a lease, drops it, or takes hosts out of it shortens nothing that was promised before.
+fn remembered(before: Option<LeaseRule>, old: &Definition, new: &Definition) -> Option<LeaseRule> {
+    let Some(old) = old.lease.as_ref().filter(|rule| new.lease.as_ref() != Some(rule)) else { return before };
+    let Some(mut before) = before else { return Some(old.clone()) };
+    before.lease.lasts = before.lease.lasts.max(old.lease.lasts);
+    before.lease.stop_within = before.lease.stop_within.max(old.lease.stop_within);
+    for (member, hosts) in &old.holders {
+        before.holders.entry(member.clone()).or_default().extend(hosts.iter().cloned());
+    }
+    Some(before)
 }
 
 pub(super) fn remove(state: &mut State, name: &GroupName) -> Result<Answer, Fault> {

@@ -80,9 +80,6 @@ pub(super) fn start(
         automatic::may_start(state, context, plan)?;
     }
     let group = state.groups.get_mut(&plan.group).ok_or_else(|| no_group(&plan.group))?;
-    if said.cause.is_some() {
-        group.automatic.fired = Some(context.author.when);
-    }
     group.last_run += 1;
     let id = RunId { group: plan.group.clone(), number: group.last_run };
     group.open_run = Some(id.clone());

@@ -64,6 +64,7 @@ pub(super) fn transfer(
     group.primary_since = author.when;
     group.revision += 1;
     group.standings.remove(&new);
+    group.lease_before = None;
     if detach_old {
         group.standings.insert(old.clone(), Standing::Detached { by: run.id.clone(), since: author.when, because });
     }

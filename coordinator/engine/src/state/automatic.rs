@@ -26,7 +26,7 @@ pub struct AutomaticState {
     pub paused: Option<Author>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited: Option<Limited>,
-    /// When a run started by itself the last time, whatever became of it.
+    /// When a run that started by itself began to act the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired: Option<Moment>,
     /// What a policy that only observes would have done, and what was called off.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_engine::{
-    assign::part_of,
+    assign::{holders, part_of, surely_over},
     command::{Answer, Command, LeaseRule},
     state::{Phase, run::Verdict},
 };
@@ -95,4 +95,26 @@ fn an_abort_while_it_waits_gives_the_lease_back_to_the_primary() {
     assert_eq!(end(&mut world, &run, index, "h1"), Answer::Already);
     assert_eq!(end(&mut world, &run, index, "h2"), Answer::Already);
     assert_eq!(world.state.groups[&group()].epoch, Epoch(1));
+}
+
+#[test]
+fn a_file_that_shortens_or_drops_a_lease_shortens_nothing_that_was_promised_before() {
+    let mut world = leased();
+    let before = surely_over(&world.state.groups[&group()]).expect("a lease");
+    let mut shorter = world.state.groups[&group()].definition.clone();
+    shorter.lease.as_mut().expect("a lease").lease.lasts = Span::from_secs(1);
+    world.tell(Command::DefineGroup { group: group(), definition: shorter.clone() });
+    assert_eq!(surely_over(&world.state.groups[&group()]), Some(before));
+    let mut none = shorter.clone();
+    none.lease = None;
+    world.tell(Command::DefineGroup { group: group(), definition: none });
+    assert_eq!(surely_over(&world.state.groups[&group()]), Some(before));
+    let run = world.start(vec![vec![transfer("1", false)]]);
+    let index = world.due().leases[0].index;
+    assert_eq!(world.due().leases[0].hosts, [name("h1"), name("h2")], "they may hold what they were promised");
+    end(&mut world, &run, index, "h1");
+    end(&mut world, &run, index, "h2");
+    assert_eq!(world.state.groups[&group()].epoch, Epoch(2));
+    assert_eq!(surely_over(&world.state.groups[&group()]), None, "nothing was promised in this epoch");
+    assert_eq!(holders(&world.state.groups[&group()]).count(), 0);
 }

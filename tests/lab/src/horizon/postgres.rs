@@ -1,4 +1,4 @@
-//! One PostgreSQL server of an appliance, and how to talk to it.
+//! One PostgreSQL server of a machine, and how to talk to it.
 //!
 //! Crash honesty: `fsync` and `synchronous_commit` stay on. Only `initdb` skips its syncs, before there is anything
 //! to lose.
@@ -119,29 +119,44 @@ impl User {
     }
 }
 
-/// The server of one appliance.
+/// Where a server lives: its files, and its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub data: PathBuf,
+    pub log: PathBuf,
+    pub address: SocketAddr,
+}
+
+impl From<&Appliance> for Place {
+    fn from(appliance: &Appliance) -> Self {
+        let address = SocketAddr::from((appliance.address, appliance.database_port));
+        Self { data: appliance.data(), log: appliance.log("postgres"), address }
+    }
+}
+
+/// The server of one machine.
 #[derive(Debug, Clone)]
 pub struct Server {
     programs: Programs,
     user: Option<User>,
-    data: PathBuf,
-    log: PathBuf,
+    place: Place,
 }
 
 impl Server {
     /// Names the server; does nothing yet.
-    pub fn new(appliance: &Appliance, programs: &Programs, user: Option<User>) -> Self {
-        Self { programs: programs.clone(), user, data: appliance.data(), log: appliance.log("postgres") }
+    pub fn new(place: impl Into<Place>, programs: &Programs, user: Option<User>) -> Self {
+        Self { programs: programs.clone(), user, place: place.into() }
     }
 
     /// Makes an empty server with its superuser `postgres`.
-    pub async fn initialize(&self, appliance: &Appliance, password: &str) -> Result<(), Error> {
-        let password_file = appliance.path("/etc/initdb-password");
+    pub async fn initialize(&self, password: &str) -> Result<(), Error> {
+        let Place { data, log, .. } = &self.place;
+        let password_file = data.with_extension("password");
         layout::write_file(&password_file, 0o600, password)?;
-        layout::create_directory(&self.data)?;
-        layout::write_file(&self.log, 0o600, "")?;
+        layout::create_directory(data)?;
+        layout::write_file(log, 0o600, "")?;
         if let Some(user) = self.user {
-            for path in [&password_file, &self.data, &self.log] {
+            for path in [&password_file, data, log] {
                 let owned = chown(path, Some(user.uid), Some(user.gid));
                 owned.map_err(|source| Error::File { verb: "give to user postgres", path: path.clone(), source })?;
             }
@@ -152,17 +167,17 @@ impl Server {
         let made = finish("initdb", initdb, Duration::from_secs(60)).await;
         drop(fs::remove_file(&password_file));
         made?;
-        self.append("postgresql.conf", &configuration(appliance))?;
+        self.append("postgresql.conf", &configuration(self.place.address))?;
         // Every machine of the world, by password; nobody without.
         let allowed = "host all all 127.0.0.0/8 scram-sha-256\n";
-        let path = self.data.join("pg_hba.conf");
+        let path = data.join("pg_hba.conf");
         fs::write(&path, allowed).map_err(|source| Error::File { verb: "write", path, source })
     }
 
     /// Starts it and waits until it takes connections; after a crash this includes the recovery.
     pub async fn start(&self) -> Result<(), Error> {
         let mut start = self.command("pg_ctl");
-        start.args(["start", "-w", "-s", "-t", "60", "-l"]).arg(&self.log);
+        start.args(["start", "-w", "-s", "-t", "60", "-l"]).arg(&self.place.log);
         finish("pg_ctl start", start, Duration::from_secs(70)).await.map(drop)
     }
 
@@ -177,8 +192,8 @@ impl Server {
         let mut command = Command::new(self.programs.of_postgres(program));
         command
             .arg("-D")
-            .arg(&self.data)
-            .current_dir(&self.data)
+            .arg(&self.place.data)
+            .current_dir(&self.place.data)
             .env_clear()
             .env("LANG", "C.UTF-8")
             .env("PATH", "/usr/bin:/bin");
@@ -189,21 +204,22 @@ impl Server {
     }
 
     fn append(&self, file: &str, text: &str) -> Result<(), Error> {
-        let path = self.data.join(file);
+        let path = self.place.data.join(file);
         let before = fs::read_to_string(&path);
         let written = before.and_then(|before| fs::write(&path, before + text));
         written.map_err(|source| Error::File { verb: "append to", path, source })
     }
 }
 
-fn configuration(appliance: &Appliance) -> String {
+fn configuration(address: SocketAddr) -> String {
     format!(
         "\n# The lab's own.\nlisten_addresses = '{}'\nport = {}\nunix_socket_directories = ''\n\
          max_connections = 80\nshared_buffers = 32MB\nmax_wal_size = 256MB\nautovacuum_naptime = 20s\n\
          # Files in the data directory: a killed server leaves nothing in /dev/shm.\n\
          dynamic_shared_memory_type = mmap\n\
          fsync = on\nsynchronous_commit = on\nlog_min_messages = warning\nlog_line_prefix = '%m [%p] %d %a '\n",
-        appliance.address, appliance.database_port
+        address.ip(),
+        address.port()
     )
 }
 

@@ -294,7 +294,7 @@ impl World {
 
     async fn start_server(&self, appliance: &Appliance) -> Result<(), Error> {
         let server = self.server(appliance);
-        server.initialize(appliance, &self.passwords.superuser).await?;
+        server.initialize(&self.passwords.superuser).await?;
         self.registry.add_data(&appliance.data())?;
         server.start().await
     }

@@ -77,6 +77,10 @@ async fn serve(root: &Path, name: &str) -> Result<()> {
             let started = || started(root, name);
             component.serve(root, name, address_of(root)?, &mut terminated, started).await?;
         }
+        Work::DataMover(component) => {
+            let started = || started(root, name);
+            component.serve(address_of(root)?, &mut terminated, started).await?;
+        }
         Work::Application { port, parts, needs, warm_up_ms } => {
             let address = address_of(root)?;
             let listener = TcpListener::bind((address, port)).await.with_context(|| format!("listen on {port}"))?;

@@ -30,6 +30,8 @@ pub enum Work {
     SqlServer { world: PathBuf, instance: String },
     /// A component of Genesys Framework.
     Genesys(crate::genesys::Component),
+    /// A component of Teradata Data Mover.
+    DataMover(crate::data_mover::Component),
 }
 
 /// What a service cannot work without.
@@ -73,7 +75,7 @@ impl Service {
     pub fn parts(&self) -> &[String] {
         match &self.work {
             Work::Application { parts, .. } => parts,
-            Work::SqlServer { .. } | Work::Genesys(_) => &[],
+            Work::SqlServer { .. } | Work::Genesys(_) | Work::DataMover(_) => &[],
         }
     }
 }

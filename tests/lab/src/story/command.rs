@@ -68,6 +68,41 @@ pub fn run(cluster: &Cluster, teller: &mut Teller, show: Show, arguments: &[&str
             ended = shown(cluster.command(&["watch", &id]), show).spawn()?.wait_with_output()?;
         }
     };
+    let id = noted(teller, id, &view);
+    id.with_context(|| format!("{}: {}", ended.status, String::from_utf8_lossy(&ended.stderr)))
+}
+
+/// Waits until a run begins that nobody asked for, and follows it to its end, which must be a good one. `before`: the newest one of
+/// before whatever makes it begin. Returns its name.
+pub fn by_itself(
+    cluster: &Cluster,
+    teller: &mut Teller,
+    show: Show,
+    group: &str,
+    before: Option<&str>,
+    within: Duration,
+) -> Result<String> {
+    let id = until(within, "run that began by itself", || match newest_run(cluster, group)? {
+        Some(id) if Some(id.as_str()) != before => Ok(id),
+        newest => bail!("the newest run is {newest:?}"),
+    })?;
+    teller.say(&format!("{id} began by itself"));
+    let mut told = BTreeSet::new();
+    let view = loop {
+        let view = match show {
+            Show::Quiet => cluster.json(&["show", &id])?,
+            Show::Live | Show::Brief => follow(cluster, teller, &id, &mut told)?,
+        };
+        if view["over"] == true || view["phase"] == "halted" {
+            break view;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    noted(teller, id, &view)
+}
+
+/// A line of the table at the end for a run that is over; an error for one that did not succeed.
+fn noted(teller: &mut Teller, id: String, view: &Value) -> Result<String> {
     let took =
         view["ended"].as_u64().unwrap_or_default().saturating_sub(view["started"]["when"].as_u64().unwrap_or_default());
     let phase = view["phase"].as_str().unwrap_or("?").to_owned();
@@ -75,11 +110,11 @@ pub fn run(cluster: &Cluster, teller: &mut Teller, show: Show, arguments: &[&str
         run: id.clone(),
         runbook: view["runbook"].as_str().unwrap_or("?").to_owned(),
         phase: phase.clone(),
-        steps: steps(&view).count(),
+        steps: steps(view).count(),
         took_ms: took,
     });
     if phase != "succeeded" {
-        bail!("{id} ended {phase} ({}): {} {}", ended.status, view["why"], String::from_utf8_lossy(&ended.stderr));
+        bail!("{id} ended {phase}: {}", view["why"]);
     }
     Ok(id)
 }
