@@ -56,7 +56,8 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { lease: "{ lasts: 1500ms, stop_within: 1s }", automatic: "for: 500ms, grace: 1s, cooldown: 1s" }
+        // Longer than it takes to see that a host is gone: who does not wait for its end is caught.
+        Self { lease: "{ lasts: 4s, stop_within: 1s }", automatic: "for: 500ms, grace: 1s, cooldown: 1s" }
     }
 }
 
