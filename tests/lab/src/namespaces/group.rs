@@ -20,7 +20,7 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Begins the component in a session of its own, and goes when it writes: the agent ends what a program of its leaves in its session.
 const START: &str = r#"#!/bin/sh
-size() { wc -c <"$1/record" 2>/dev/null || echo 0; }
+size() { cat "$1/record" 2>/dev/null | wc -c; }
 before=$(size "$2")
 env -i setsid "$1" exclusive-component "$2" "$3" "$4" </dev/null >>"$2/output" 2>&1 &
 for _ in $(seq 200); do
