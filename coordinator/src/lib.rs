@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod replica;
+pub mod stamps;
 pub mod proposer;
 pub mod definitions;
 pub mod probes;

@@ -1,6 +1,9 @@
 //! The one way to change anything: a command, its author and the moment, into the log.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use baton_engine::{
     codec,
@@ -14,7 +17,7 @@ use baton_model::{
 };
 use baton_platform::clock::Clock;
 
-use crate::replica::Replica;
+use crate::{replica::Replica, stamps::Stamps};
 
 /// How long one proposal may take before its outcome is called unknown.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +31,7 @@ pub fn request_of(who: &Actor, id: &str) -> String {
 pub struct Proposer {
     log: Log<Replica>,
     clock: Arc<dyn Clock>,
+    stamps: Arc<Mutex<Stamps>>,
     name: String,
 }
 
@@ -45,14 +49,15 @@ pub enum ProposalError {
 
 impl Proposer {
     pub fn new(log: Log<Replica>, clock: Arc<dyn Clock>, name: String) -> Self {
-        Self { log, clock, name }
+        Self { log, clock, stamps: Arc::default(), name }
     }
 
     /// The moment: by this node's clock, but never before the latest entry. A leader whose clock is behind its
-    /// predecessor's would wait for a time that has been.
+    /// predecessor's would wait for a time that has been, and one whose clock went back goes on from there ([`Stamps`]).
     pub fn now(&self) -> Moment {
         let latest = self.log.with(|replica| replica.state.latest);
-        Moment(self.clock.now_unix_ms()).max(latest)
+        let mut stamps = self.stamps.lock().expect("arithmetic does not panic");
+        stamps.now(Moment(self.clock.now_unix_ms()), latest, self.clock.monotonic_ms())
     }
 
     /// How far this node's clock is behind the latest entry: so much too small is every age that is counted to [`Self::now`].

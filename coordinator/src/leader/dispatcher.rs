@@ -20,7 +20,7 @@ use baton_model::{
     ids::{Epoch, GroupName, HostName, RunId, TaskId},
     order::Order,
     plan::Unreachable,
-    time::{Moment, Span},
+    time::Span,
 };
 use baton_proto::v1::{self, to_agent};
 use tokio::{
@@ -87,7 +87,7 @@ struct ReignState {
     /// Commands of ours that are on their way, so that they are not proposed twice.
     proposed: HashSet<TaskId>,
     /// Since when a host with a skippable order has had no session.
-    absent: HashMap<HostName, Moment>,
+    absent: HashMap<HostName, Instant>,
     assigner: Assigner,
     /// Ends of leases that were proposed, and when.
     ended: HashMap<(RunId, u64, HostName), Instant>,
@@ -278,9 +278,9 @@ impl Dispatcher {
         self.end_leases(&leases);
         self.record_holding();
         // Orders before fences: what is still wanted on a host hears of its newer authority before what is older ends there.
-        let absent = self.send(duties.orders, now);
+        let absent = self.send(duties.orders);
         self.raise(&raises);
-        self.skip_unreachable(absent, now, finished).await;
+        self.skip_unreachable(absent, finished).await;
         let until = wake.map_or(LOOK_AGAIN, |wake| Duration::from_millis(wake.since(now).as_millis().max(1)));
         // That a lease runs out is announced by nothing.
         let most = if leases.is_empty() { LOOK_AGAIN } else { LOOK_AT_LEASES };
@@ -451,14 +451,14 @@ impl Dispatcher {
     }
 
     /// Sends what can be sent. Answers the orders whose host has no session and may be skipped.
-    fn send(&mut self, orders: Vec<DueOrder>, now: Moment) -> Vec<DueOrder> {
+    fn send(&mut self, orders: Vec<DueOrder>) -> Vec<DueOrder> {
         let Some(state) = &mut self.reign else { return Vec::new() };
         let mut absent = Vec::new();
         for order in orders {
             let host = order.task.host.clone();
             if self.sessions.session_of(&host).is_none() {
                 if order.unreachable == Unreachable::Skip {
-                    state.absent.entry(host).or_insert(now);
+                    state.absent.entry(host).or_insert_with(Instant::now);
                     absent.push(order);
                 }
                 continue;
@@ -487,7 +487,7 @@ impl Dispatcher {
     }
 
     /// Where the step allows it, and a majority has had no session with the host for long enough.
-    async fn skip_unreachable(&mut self, absent: Vec<DueOrder>, now: Moment, finished: &mpsc::UnboundedSender<TaskId>) {
+    async fn skip_unreachable(&mut self, absent: Vec<DueOrder>, finished: &mpsc::UnboundedSender<TaskId>) {
         let Some(state) = &self.reign else { return };
         let ripe: Vec<DueOrder> = absent
             .into_iter()
@@ -496,7 +496,10 @@ impl Dispatcher {
             .filter(|order| !state.ordered.contains(&order.task) || self.is_at_work_no_more(order))
             .filter(|order| {
                 // Counted for the host, not for the step: a host that has been away all the time costs its wait once.
-                state.absent.get(&order.task.host).is_some_and(|since| now.since(*since) >= self.unreachable_after)
+                state
+                    .absent
+                    .get(&order.task.host)
+                    .is_some_and(|since| since.elapsed() >= self.unreachable_after.to_std())
             })
             // The old primary's part is left out only when it certainly serves no more.
             .filter(|order| self.serves_no_more(order))

@@ -20,7 +20,7 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Begins the component in a session of its own, and goes when it writes: the agent ends what a program of its leaves in its session.
 const START: &str = r#"#!/bin/sh
-size() { wc -c <"$1/record" 2>/dev/null || echo 0; }
+size() { cat "$1/record" 2>/dev/null | wc -c; }
 before=$(size "$2")
 env -i setsid "$1" exclusive-component "$2" "$3" "$4" </dev/null >>"$2/output" 2>&1 &
 for _ in $(seq 200); do
@@ -56,7 +56,8 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { lease: "{ lasts: 1500ms, stop_within: 1s }", automatic: "for: 500ms, grace: 1s, cooldown: 1s" }
+        // Longer than it takes to see that a host is gone: who does not wait for its end is caught.
+        Self { lease: "{ lasts: 4s, stop_within: 1s }", automatic: "for: 500ms, grace: 1s, cooldown: 1s" }
     }
 }
 

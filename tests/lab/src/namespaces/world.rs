@@ -271,10 +271,10 @@ impl World {
         let place = self.place(host).display().to_string();
         let runs = |process: &Process| process.command.iter().any(|word| *word == component::SUBCOMMAND);
         let here = |process: &Process| process.command.contains(&place);
-        let found = crate::processes::table::all().into_iter().filter(|process| runs(process) && here(process));
-        found
-            .filter(|process| process.command.first().is_some_and(|program| program.ends_with("baton-lab")))
-            .fold(false, |killed, process| signal(process.id, rustix::process::Signal::KILL) || killed)
+        let program = |process: &Process| process.command.first().is_some_and(|program| program.ends_with("baton-lab"));
+        let found = crate::processes::table::all().into_iter();
+        let found = found.filter(|process| runs(process) && here(process) && program(process));
+        found.filter(|process| signal(process.id, rustix::process::Signal::KILL)).count() > 0
     }
 
     /// Everything that was written down so far, judged.

@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 use baton_lab::namespaces::{
     Options, World,
     judge::BY_HAND,
-    network::{COORDINATORS, HOSTS, PLACES},
+    network::{COORDINATORS, HOSTS},
     world::until,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -51,8 +51,9 @@ fn pick<T: Copy>(chance: &mut StdRng, from: &[T]) -> T {
 }
 
 fn pairs(chance: &mut StdRng) -> Vec<(&'static str, &'static str)> {
-    let number = chance.random_range(1..=5);
-    let mut pairs: Vec<_> = (0..number).map(|_| (pick(chance, &PLACES), pick(chance, &PLACES))).collect();
+    let places: Vec<&'static str> = COORDINATORS.into_iter().chain(HOSTS).collect();
+    let number = chance.random_range(2..=8);
+    let mut pairs: Vec<_> = (0..number).map(|_| (pick(chance, &places), pick(chance, &places))).collect();
     pairs.retain(|(one, two)| one != two);
     pairs
 }
@@ -72,7 +73,8 @@ fn fault(chance: &mut StdRng, primary: &'static str, leader: usize) -> Fault {
         11 => Fault::KillCoordinators(vec![0, 1, 2]),
         12 => Fault::StopCoordinator(coordinator),
         13 => Fault::StopAgent(host),
-        14 => pick(chance, &[0, 1]).eq(&0).then_some(Fault::Reboot(host)).unwrap_or(Fault::KillThenCut(primary)),
+        14 if chance.random_bool(0.5) => Fault::Reboot(host),
+        14 => Fault::KillThenCut(primary),
         _ => Fault::Intrude(other(primary)),
     }
 }

@@ -1,6 +1,9 @@
 //! The primary's host is cut from every coordinator: it stops by itself, and only then the other side starts.
 
-use baton_lab::namespaces::network::COORDINATORS;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use baton_lab::namespaces::{network::COORDINATORS, world::until};
 
 use crate::{Told, count, member, other, world};
 
@@ -44,4 +47,38 @@ fn a_primary_that_is_cut_from_everyone_has_stopped_before_the_other_side_starts(
         verdict.gaps.len(),
         verdict.smallest_gap().expect("it moved"),
     );
+}
+
+#[test]
+fn a_second_primary_that_is_cut_while_the_group_is_limited_stops_and_nobody_takes_over() {
+    let mut world = world();
+    let epoch = world.until_active("h1").told();
+    for coordinator in COORDINATORS {
+        world.network.cut("h1", coordinator).told();
+    }
+    let taken = world.until_taken_over("h2", epoch).told();
+    world.network.heal().told();
+    world.until_settled().told();
+    world.until_served("h2", taken, Duration::from_secs(2)).told();
+    for coordinator in COORDINATORS {
+        world.network.cut("h2", coordinator).told();
+    }
+    world.until_reached_by("h2", &[]).told();
+    until("nobody serves", || {
+        ensure!(world.active().is_empty(), "{:?}", world.active());
+        Ok(())
+    })
+    .told();
+    // That nothing follows takes time to see: as long as a failover takes, and half as long again.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(9) {
+        assert_eq!((world.active(), world.epoch()), (Vec::new(), taken), "{}", world.story());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    world.network.heal().told();
+    let status = world.until_settled().told();
+    assert_eq!(status["epoch"], taken, "{status}");
+    world.run("start", &[]).told();
+    assert_eq!(world.until_active("h2").told(), taken);
+    world.judge().told();
 }

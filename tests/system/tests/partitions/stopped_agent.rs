@@ -63,11 +63,13 @@ fn what_an_agent_was_told_before_it_stood_still_is_not_done_after_the_role_has_m
 fn what_an_agent_was_told_before_it_stood_still_is_done_once_and_only_when_it_is_told_again() {
     let slow = Pace { automatic: "for: 10m, grace: 1s, cooldown: 1s", ..Pace::default() };
     let world = world_with(&Options { pace: slow, ..Options::default() });
-    world.until_active("h1").told();
+    let epoch = world.until_active("h1").told();
     assert!(world.cluster.signal_agent("h1", Signal::STOP));
     let run = world.cluster.baton(&["run", "svc", "note", "--yes", "--detach", "--reason", "a test"]).expect("baton");
     assert!(run.status.success(), "{run:?}");
+    // Longer than the lease; nobody stops what nobody watches.
     world.until_reached_by("h1", &[]).told();
+    world.until_served("h1", epoch, Duration::from_secs(5)).told();
     assert!(world.cluster.signal_agent("h1", Signal::CONT));
     world.until_settled().told();
     until("the note", || {
