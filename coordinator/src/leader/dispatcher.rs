@@ -541,13 +541,16 @@ impl Dispatcher {
     /// The host is none whose lease could still be alive.
     fn serves_no_more(&self, order: &DueOrder) -> bool {
         let (group, host) = (&order.task.run.group, &order.task.host);
-        let holds = self.log.with(|replica| {
-            let group = replica.state.groups.get(group);
-            group.is_some_and(|group| assign::holders(group).any(|holder| holder == host))
+        let awaited = self.log.with(|replica| {
+            let state = &replica.state;
+            let holds =
+                state.groups.get(group).is_some_and(|group| assign::holders(group).any(|holder| holder == host));
+            // An operator's word, for this one run.
+            let overridden = state.runs.get(&order.task.run).is_some_and(|run| run.overridden("lease").is_some());
+            holds && !overridden
         });
-
         let term = self.reign.as_ref().map_or(0, |state| state.reign.term);
-        !holds || self.lessor.surely_over(term, group, host).is_ok()
+        !awaited || self.lessor.surely_over(term, group, host).is_ok()
     }
 
     /// Proposes beside the loop, so that a slow commit does not hold up other orders. Nothing is lost if it fails: the
