@@ -397,3 +397,52 @@ async fn an_agent_that_ends_again_and_again_does_not_wait_for_a_first_word_each_
     }
     assert!(!daemon.borrow_mut().runs(), "six starts are not six first words");
 }
+
+/// What a load balancer reads: the status, and the body.
+fn page(port: u16, path: &str) -> (u16, String) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
+    (status, body.to_owned())
+}
+
+#[tokio::test]
+async fn load_balancers_are_sent_here_while_the_lease_lives_and_not_afterwards() {
+    let mut world = World::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    world.configuration = format!("[http]\nlisten = \"127.0.0.1:{port}\"\n");
+    let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = primary(&mut world, &mut coordinator, &daemon, 3_000).await;
+    let group = assignment(Part::Primary, 10, lease(3_000), Vec::new()).group;
+    let here = format!("/groups/{group}/primary");
+    let (status, body) = page(port, &here);
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("\"lease_left_ms\""), "{body}");
+    assert_eq!(page(port, &format!("/groups/{group}/standby")).0, 503);
+    assert_eq!(page(port, "/groups/nobody/primary").0, 404);
+    assert_eq!(page(port, &format!("{here}/another-host")).0, 404, "an agent speaks for its own host");
+    assert_eq!(page(port, "/health").0, 200);
+    let standby = assignment(Part::Standby, 11, lease(3_000), vec![daemon.borrow().watched(EVERY)]);
+    peer.assign((1, 11), &[standby]).await;
+    peer.assigned(11).await;
+    assert_eq!(page(port, &here).0, 503);
+    assert_eq!(page(port, &format!("/groups/{group}/standby")).0, 200);
+    // Primary again, in another epoch, and then nobody renews: without a network it says so itself.
+    let mut again = assignment(Part::Primary, 12, lease(3_000), vec![daemon.borrow().watched(EVERY)]);
+    again.epoch.0 += 1;
+    peer.renew(1, std::slice::from_ref(&again));
+    peer.assign((1, 12), &[again]).await;
+    peer.assigned(12).await;
+    peer.until("the lease", async |peer| peer.tenures.iter().any(|t| t.index == 12 && t.lease_left.0 > 0)).await;
+    assert_eq!(page(port, &here).0, 200);
+    drop(peer);
+    drop(coordinator);
+    until("503", || page(port, &here).0 == 503).await;
+    let (_, body) = page(port, &here);
+    assert!(body.contains("its lease is over"), "{body}");
+}

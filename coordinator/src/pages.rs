@@ -63,32 +63,34 @@ impl Standings for Pages {
     async fn of(&self, group: &str, host: Option<&str>) -> Option<Standing> {
         let name = GroupName::new(group).ok()?;
         let host = host.map(HostName::new).transpose().ok()?;
-        self.log.with(|replica| {
-            let state = &replica.state;
-            let group = state.groups.get(&name)?;
-            match host {
-                Some(host) => {
-                    if !group.definition.hosts.contains(&host) {
-                        return None;
-                    }
-                    let member = definitions::group_of(group).ok()?.member_of(&host).cloned();
-                    let part = assign::part_of(state, &name, group, member.as_ref());
-                    // A lease is held by those that have something to stop; the member's other hosts are what it is.
-                    let holds = assign::holders(group).any(|holder| *holder == host);
-                    let told = self.told(&name, group, part, Some(&host).filter(|_| holds));
-                    Some(Standing { member: member.map(|member| member.to_string()), ..told })
+        // Beside the log's lock: whoever reaches this port must not be able to slow the log down.
+        let (group, yielding) = self.log.with(|replica| {
+            let group = replica.state.groups.get(&name)?.clone();
+            Some((group, assign::yielding(&replica.state, &name)))
+        })?;
+        let group = &group;
+        match host {
+            Some(host) => {
+                if !group.definition.hosts.contains(&host) {
+                    return None;
                 }
-                None => {
-                    let part = assign::part_of(state, &name, group, Some(&group.primary));
-                    let holders: Vec<&HostName> = assign::holders(group).collect();
-                    let each = holders.iter().map(|host| self.told(&name, group, part, Some(host)));
-                    // The worst of them speaks for all.
-                    let worst = each.min_by_key(|told| (told.primary, told.lease_left_ms));
-                    let told = worst.unwrap_or_else(|| self.told(&name, group, part, None));
-                    Some(Standing { member: Some(group.primary.to_string()), ..told })
-                }
+                let member = definitions::group_of(group).ok()?.member_of(&host).cloned();
+                let part = assign::part(group, yielding, member.as_ref());
+                // A lease is held by those that have something to stop; the member's other hosts are what it is.
+                let holds = assign::holders(group).any(|holder| *holder == host);
+                let told = self.told(&name, group, part, Some(&host).filter(|_| holds));
+                Some(Standing { member: member.map(|member| member.to_string()), ..told })
             }
-        })
+            None => {
+                let part = assign::part(group, yielding, Some(&group.primary));
+                let holders: Vec<&HostName> = assign::holders(group).collect();
+                let each = holders.iter().map(|host| self.told(&name, group, part, Some(host)));
+                // The worst of them speaks for all.
+                let worst = each.min_by_key(|told| (told.primary, told.lease_left_ms));
+                let told = worst.unwrap_or_else(|| self.told(&name, group, part, None));
+                Some(Standing { member: Some(group.primary.to_string()), ..told })
+            }
+        }
     }
 
     async fn healthy(&self) -> Result<(), String> {
