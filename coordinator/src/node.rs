@@ -136,7 +136,14 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     }
     let agents =
         AgentApi::new(name, config.delivery.heartbeat_ms, log.clone(), proposer.clone(), sessions.clone(), lessor);
-    let operators = OperatorApi { log: log.clone(), proposer, sessions: sessions.clone(), reachability, sampler };
+    let operators = OperatorApi {
+        log: log.clone(),
+        proposer,
+        sessions: sessions.clone(),
+        reachability,
+        sampler,
+        election_max: Span(config.raft.election_max_ms),
+    };
     if let Some(listener) = world.pages {
         tokio::spawn(baton_web::serve(listener, Pages::new(log.clone(), sessions.clone()), background.clone()));
     }

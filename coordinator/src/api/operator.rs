@@ -10,6 +10,7 @@ use baton_log::Log;
 use baton_model::{
     author::Actor,
     bill::{Acceptance, Bill},
+    group::{Group, least},
     ids::{GroupName, HostName, MemberName, RunId, RunbookName, StepId},
     outcome::Fault,
     plan::{Plan, Work},
@@ -51,6 +52,8 @@ pub struct OperatorApi {
     pub sessions: Sessions,
     pub reachability: Reachability,
     pub sampler: Sampler,
+    /// Of this cluster's elections: a lease must outlive one.
+    pub election_max: Span,
 }
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -183,6 +186,9 @@ impl Operator for OperatorApi {
                 "none of the files defines a group.",
                 "Apply a group file; it brings its runbooks along.",
             ));
+        }
+        for (group, _) in &groups {
+            outlives_a_leader(group, self.election_max)?;
         }
         let mut changes = Vec::new();
         for (number, (group, definition)) in groups.into_iter().enumerate() {
@@ -562,6 +568,17 @@ impl OperatorApi {
             _ => Ok(Command::ConfirmStep { run: run.clone(), step }),
         }
     }
+}
+
+/// A lease that ends with each leader would stop the service for nothing.
+fn outlives_a_leader(group: &Group, election_max: Span) -> Result<(), Status> {
+    let Some(lease) = group.lease else { return Ok(()) };
+    let (least, why) = least(election_max);
+    if lease.lasts >= least {
+        return Ok(());
+    }
+    let message = format!("group {}: a lease of {} is too short for this cluster: {why}.", group.name, lease.lasts);
+    Err(bad("BTN-0187", message, &format!("Write {least} or more, or make the coordinators' election_max_ms smaller.")))
 }
 
 /// What `baton auto` says.

@@ -59,6 +59,24 @@ impl Lease {
     }
 }
 
+/// From the end of an election to the first renewal by the new leader: it announces itself, assigns, and is asked.
+const FIRST_RENEWAL: Span = Span(500);
+/// Agents ask for a renewal so many times in a lease.
+const ASKED_TIMES: u64 = 5;
+
+/// The shortest lease that outlives the death of a leader, in a cluster whose elections are decided after at most twice
+/// `election_max`; and why, in numbers.
+pub fn least(election_max: Span) -> (Span, String) {
+    let unheard = election_max.0 * 2 + FIRST_RENEWAL.0;
+    // A fifth of it may have passed when the leader dies.
+    let least = Span((unheard * ASKED_TIMES).div_ceil(ASKED_TIMES - 1));
+    let why = format!(
+        "a new leader renews at the latest 2 x {election_max} (election_max_ms) + {FIRST_RENEWAL} after the old one's death, and 1/{ASKED_TIMES} of the lease may be over then: (2 x {election_max} + {FIRST_RENEWAL}) x {ASKED_TIMES}/{} = {least}",
+        ASKED_TIMES - 1
+    );
+    (least, why)
+}
+
 impl From<LeaseFile> for Lease {
     fn from(file: LeaseFile) -> Self {
         match file {
@@ -77,6 +95,13 @@ impl From<Lease> for LeaseFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_outlives_a_leader_and_the_arithmetic_is_told() {
+        let (least, why) = least(Span(500));
+        assert_eq!(least, Span(1_875));
+        assert!(why.ends_with("(2 x 500ms + 500ms) x 5/4 = 1s875ms"), "{why}");
+    }
 
     #[test]
     fn who_waits_waits_longer_than_the_holder_may_serve() {
