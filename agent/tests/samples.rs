@@ -14,7 +14,7 @@ fn the_sample_is_usable_and_so_is_every_line_that_it_offers() {
         let words: Vec<&str> = line.split_whitespace().collect();
         words.len() > 3 && words[0] == "#" && words[2] == "="
     };
-    assert_eq!(AGENT.lines().filter(offered).count(), 6, "lines that are offered");
+    assert_eq!(AGENT.lines().filter(offered).count(), 7, "lines that are offered");
     let all: String =
         AGENT.lines().map(|line| if offered(&line) { &line[2..] } else { line }).collect::<Vec<_>>().join("\n");
     for text in [AGENT, &all] {

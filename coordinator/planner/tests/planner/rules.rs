@@ -106,7 +106,7 @@ fn a_rule_is_overridden_by_its_name_with_a_reason_and_one_without_a_name_never()
     // The name is this runbook's own: where it is not written, it is no guard.
     assert_eq!(
         asked(&inside(), to(&[("other-site", "hurry")])),
-        "BTN-0138 there is no guard \"other-site\" to override (there are window, detached, moves). Override with --override GUARD=REASON."
+        "BTN-0138 there is no guard \"other-site\" to override (there are window, detached, lease, moves). Override with --override GUARD=REASON."
     );
 }
 
