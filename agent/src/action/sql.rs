@@ -214,7 +214,7 @@ impl Perform for Query {
         let found = Server::open(&self.connection, context).await?.rows(&self.sql, &self.params).await?;
         Ok(match holds(self.expect.as_deref(), &found)? {
             true => Observation::InPlace { note: format!("{} rows, as expected", found.len()) },
-            false => Observation::Differs { change: unexpected(self.expect.as_deref(), &found) },
+            false => Observation::Differs { change: unexpected(self, &found) },
         })
     }
 
@@ -237,7 +237,7 @@ impl Perform for Query {
                     let data = json!({ "rows": kept, "left_out": left_out });
                     return Ok(Effect { summary, data, changed: Some(false) });
                 }
-                Ok(found) => Fault::new("BTN-0723", unexpected(self.expect.as_deref(), &found), ""),
+                Ok(found) => Fault::new("BTN-0723", unexpected(self, &found), ""),
                 Err(fault) => {
                     session = None;
                     fault
@@ -267,9 +267,15 @@ impl Perform for Query {
     }
 }
 
-fn unexpected(expect: Option<&str>, rows: &[Value]) -> String {
+/// With the server that was asked: a step that is about two of them must not leave open which.
+fn unexpected(query: &Query, rows: &[Value]) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<String> = rows.iter().take(SHOWN).map(Value::to_string).collect();
     let more = if rows.len() > SHOWN { format!(" and {} more", rows.len() - SHOWN) } else { String::new() };
-    format!("the query returned [{}]{more}, which is not {}", shown.join(", "), expect.unwrap_or("expected"))
+    let (instance, database) = (query.connection.instance(), &query.connection.database);
+    let expected = query.expect.as_deref().unwrap_or("expected");
+    format!(
+        "the query on {instance}, database {database}, returned [{}]{more}, which is not {expected}",
+        shown.join(", ")
+    )
 }
