@@ -3,6 +3,7 @@
 
 pub mod assigner;
 pub mod dispatcher;
+pub mod holders;
 pub mod lessor;
 pub mod questions;
 pub mod reachability;

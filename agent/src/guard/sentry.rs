@@ -8,6 +8,7 @@ use std::time::Duration;
 use baton_model::{
     action::Action,
     assignment::{Health, Watched},
+    group::jitter,
     outcome::{Fault, Observation},
 };
 use baton_platform::random::Random;
@@ -238,8 +239,8 @@ impl Sentry {
 
     /// With chance in it: the agents of a site do not all ask at once.
     fn pause(&self) -> Duration {
-        let every = self.watched.every.0;
-        Duration::from_millis(every + self.random.up_to(every / 10))
+        let every = self.watched.every;
+        Duration::from_millis(every.0 + self.random.up_to(jitter(every)))
     }
 }
 

@@ -10,14 +10,13 @@ use std::{
 };
 
 use baton_engine::{
-    assign,
     command::Command,
     due::{self, DueLease, DueOrder, DueRaise, Duties},
 };
 use baton_log::Log;
 use baton_model::{
     fence::{Fence, Reign},
-    ids::{Epoch, GroupName, HostName, RunId, TaskId},
+    ids::{HostName, TaskId},
     order::Order,
     plan::Unreachable,
     time::Span,
@@ -35,14 +34,15 @@ use crate::{
     sessions::{Event, SessionId, Sessions},
 };
 
-use super::{Assigner, Lessor, Questions, Reachability, Watchman};
+use super::{
+    Assigner, Lessor, Questions, Reachability, Watchman,
+    holders::{Holders, Sight, Silence, is_at_work_no_more, silence},
+};
 
 /// Longest time between two looks at what is due: covers what no event announces.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// As long as a lease is waited for.
 const LOOK_AT_LEASES: Duration = Duration::from_millis(50);
-/// The end of a lease that was proposed and is not committed by then is proposed again.
-const PROPOSE_AGAIN: Duration = Duration::from_secs(2);
 /// Proposals of this leader on its own account that may be under way at once.
 const PROPOSALS_MAX: usize = 64;
 
@@ -89,12 +89,7 @@ struct ReignState {
     /// Since when a host with a skippable order has had no session.
     absent: HashMap<HostName, Instant>,
     assigner: Assigner,
-    /// Ends of leases that were proposed, and when.
-    ended: HashMap<(RunId, u64, HostName), Instant>,
-    /// Holders that were recorded as such, and when that was proposed.
-    held: HashMap<(GroupName, Epoch, HostName), Instant>,
-    /// Hosts that were last heard, while a transfer waits for them, to run still what they must not: their silence proves nothing.
-    unquiet: HashSet<(GroupName, u64, HostName)>,
+    holders: Holders,
 }
 
 struct Sent {
@@ -248,9 +243,7 @@ impl Dispatcher {
                 proposed: HashSet::new(),
                 absent: HashMap::new(),
                 assigner: Assigner::default(),
-                ended: HashMap::new(),
-                held: HashMap::new(),
-                unquiet: HashSet::new(),
+                holders: Holders::default(),
             });
         }
         self.announce();
@@ -275,8 +268,7 @@ impl Dispatcher {
             self.watchman.recheck(&run);
         }
         let leases = std::mem::take(&mut duties.leases);
-        self.end_leases(&leases);
-        self.record_holding();
+        self.judge_holders(&leases);
         // Orders before fences: what is still wanted on a host hears of its newer authority before what is older ends there.
         let absent = self.send(duties.orders);
         self.raise(&raises);
@@ -299,95 +291,14 @@ impl Dispatcher {
         assigner.send(fence, known, &self.sessions, &self.lessor);
     }
 
-    /// Proposes what has ended of the leases that a transfer waits for.
-    fn end_leases(&mut self, leases: &[DueLease]) {
-        for due in leases {
-            let mut waits = Vec::new();
-            for host in &due.hosts {
-                let how = match self.ended(&due.run.group, host, due.index) {
-                    Ok(how) => how,
-                    Err(why_not) => {
-                        waits.push(format!("{host}: {why_not}"));
-                        continue;
-                    }
-                };
-                let Some(state) = &mut self.reign else { return };
-                let key = (due.run.clone(), due.index, host.clone());
-                if state.ended.get(&key).is_some_and(|at| at.elapsed() < PROPOSE_AGAIN) {
-                    continue;
-                }
-                state.ended.insert(key, Instant::now());
-                let (run, step) = (due.run.clone(), due.step.clone());
-                self.propose_detached(Command::EndLease { run, step, index: due.index, host: host.clone(), how }, None);
-            }
-            if due.give_up && !waits.is_empty() {
-                let why = format!("the old primary may still serve: {}", waits.join("; "));
-                let (run, step) = (due.run.clone(), due.step.clone());
-                self.propose_detached(Command::GiveUpLease { run, step, index: due.index, why }, None);
-            }
-        }
-    }
-
-    /// Records whose agents go by a lease: only of these does silence say later that it has run out.
-    fn record_holding(&mut self) {
-        let wanted: Vec<(GroupName, Epoch, HostName)> = self.log.with(|replica| {
-            let groups = replica.state.groups.iter().filter(|(_, group)| group.definition.lease.is_some());
-            groups
-                .flat_map(|(name, group)| {
-                    let missing = assign::holders(group).filter(|host| !group.holding.contains(*host));
-                    missing.map(|host| (name.clone(), group.epoch, host.clone())).collect::<Vec<_>>()
-                })
-                .collect()
-        });
-        for (group, epoch, host) in wanted {
-            let holds = self.sessions.tenure(&host, &group);
-            if !holds.is_some_and(|(tenure, _)| tenure.epoch == epoch && tenure.lease_left.0 > 0) {
-                continue;
-            }
-            let Some(state) = &mut self.reign else { return };
-            let key = (group.clone(), epoch, host.clone());
-            if state.held.get(&key).is_some_and(|at| at.elapsed() < PROPOSE_AGAIN) {
-                continue;
-            }
-            state.held.insert(key, Instant::now());
-            self.propose_detached(Command::RecordHolding { group, host, epoch }, None);
-        }
-    }
-
-    /// How a host's lease has ended, or why nobody can say that it has.
-    fn ended(&mut self, group: &GroupName, host: &HostName, index: u64) -> Result<String, String> {
-        let Some(state) = &mut self.reign else { return Err("this coordinator does not lead".to_owned()) };
-        let key = (group.clone(), index, host.clone());
-        if self.sessions.session_of(host).is_none() {
-            if state.unquiet.contains(&key) {
-                return Err("out of reach, and it ran still when it was heard last".to_owned());
-            }
-            let held = self.log.with(|replica| {
-                let group = replica.state.groups.get(group);
-                group.is_some_and(|group| group.holding.contains(host))
-            });
-            if !held {
-                return Err("out of reach, and its agent was never heard to go by the lease".to_owned());
-            }
-            return match self.lessor.surely_over(state.reign.term, group, host) {
-                Ok(ago) => Ok(format!(
-                    "it is out of the leader's reach, and {ago} ago everything that was promised to it had run out"
-                )),
-                Err(left) => Err(format!("out of reach, and it may serve for {left} more")),
-            };
-        }
-        let tenure = self.sessions.tenure(host, group);
-        match &tenure {
-            Some((tenure, _)) if tenure.index >= index && !tenure.quiet => drop(state.unquiet.insert(key)),
-            _ => drop(state.unquiet.remove(&key)),
-        }
-        match tenure {
-            Some((tenure, _)) if tenure.quiet && tenure.index >= index => {
-                Ok("its agent has let go of it and saw everything exclusive stopped".to_owned())
-            }
-            Some((tenure, _)) if tenure.index < index => Err("it has not acknowledged that it must yield".to_owned()),
-            Some(_) => Err("its agent does not see everything exclusive stopped".to_owned()),
-            None => Err("its agent says nothing of this group".to_owned()),
+    /// Proposes what has ended of the leases that a transfer waits for, and who goes by a lease.
+    fn judge_holders(&mut self, leases: &[DueLease]) {
+        let Some(state) = &mut self.reign else { return };
+        let sight = Sight { log: &self.log, sessions: &self.sessions, lessor: &self.lessor, term: state.reign.term };
+        let mut commands = state.holders.ends(&sight, leases);
+        commands.extend(state.holders.holding(&sight));
+        for command in commands {
+            self.propose_detached(command, None);
         }
     }
 
@@ -489,20 +400,22 @@ impl Dispatcher {
     /// Where the step allows it, and a majority has had no session with the host for long enough.
     async fn skip_unreachable(&mut self, absent: Vec<DueOrder>, finished: &mpsc::UnboundedSender<TaskId>) {
         let Some(state) = &self.reign else { return };
+        let sight = Sight { log: &self.log, sessions: &self.sessions, lessor: &self.lessor, term: state.reign.term };
         let ripe: Vec<DueOrder> = absent
             .into_iter()
             .filter(|order| !state.proposed.contains(&order.task))
             // What this leader has sent may be at work: that ends as unknown, never as left out, unless it certainly is not.
-            .filter(|order| !state.ordered.contains(&order.task) || self.is_at_work_no_more(order))
-            .filter(|order| {
+            .filter(|order| !state.ordered.contains(&order.task) || is_at_work_no_more(&sight, order))
+            .filter(|order| match silence(&sight, order) {
+                // The old primary's part is left out only when it certainly serves no more, and that is long enough.
+                Silence::MayServe => false,
+                Silence::Over(_) => true,
                 // Counted for the host, not for the step: a host that has been away all the time costs its wait once.
-                state
+                Silence::SaysNothing => state
                     .absent
                     .get(&order.task.host)
-                    .is_some_and(|since| since.elapsed() >= self.unreachable_after.to_std())
+                    .is_some_and(|since| since.elapsed() >= self.unreachable_after.to_std()),
             })
-            // The old primary's part is left out only when it certainly serves no more.
-            .filter(|order| self.serves_no_more(order))
             .collect();
         if ripe.is_empty() {
             return;
@@ -512,9 +425,10 @@ impl Dispatcher {
             let Some(without) = survey.unreachable(&order.task.host) else { continue };
             let Some(state) = &mut self.reign else { return };
             state.proposed.insert(order.task.clone());
+            let absent =
+                state.absent.get(&order.task.host).map_or(Span(0), |since| Span(since.elapsed().as_millis() as u64));
             let evidence = format!(
-                "the leader has had no session with it for {}, and {} of {} coordinators ({}) have none now",
-                self.unreachable_after,
+                "the leader has had no session with it for {absent}, and {} of {} coordinators ({}) have none now",
                 without.len(),
                 survey.coordinators,
                 without.join(", "),
@@ -522,35 +436,6 @@ impl Dispatcher {
             let command = Command::SkipUnreachable { task: order.task.clone(), evidence };
             self.propose_detached(command, Some((order.task, finished.clone())));
         }
-    }
-
-    /// An agent of a host with a lease begins nothing once that is over, and ends what it has begun by the task's own timeout.
-    fn is_at_work_no_more(&self, order: &DueOrder) -> bool {
-        let (group, host) = (&order.task.run.group, &order.task.host);
-        let lease = self.log.with(|replica| {
-            let group = replica.state.groups.get(group)?;
-            let holds = assign::holders(group).any(|holder| holder == host);
-            group.definition.lease.as_ref().filter(|_| holds).map(|rule| rule.lease)
-        });
-        let term = self.reign.as_ref().map_or(0, |state| state.reign.term);
-        let (Some(lease), Ok(ago)) = (lease, self.lessor.surely_over(term, group, host)) else { return false };
-        // What could be begun last was begun before the lease itself ended, and that is some time before it is called over.
-        ago.0 + lease.surely_over().0 >= lease.lasts.0 + order.timeout.0
-    }
-
-    /// The host is none whose lease could still be alive.
-    fn serves_no_more(&self, order: &DueOrder) -> bool {
-        let (group, host) = (&order.task.run.group, &order.task.host);
-        let awaited = self.log.with(|replica| {
-            let state = &replica.state;
-            let holds =
-                state.groups.get(group).is_some_and(|group| assign::holders(group).any(|holder| holder == host));
-            // An operator's word, for this one run.
-            let overridden = state.runs.get(&order.task.run).is_some_and(|run| run.overridden("lease").is_some());
-            holds && !overridden
-        });
-        let term = self.reign.as_ref().map_or(0, |state| state.reign.term);
-        !awaited || self.lessor.surely_over(term, group, host).is_ok()
     }
 
     /// Proposes beside the loop, so that a slow commit does not hold up other orders. Nothing is lost if it fails: the

@@ -20,7 +20,7 @@ mod sample;
 mod window;
 
 pub use automatic::{Automatic, AutomaticFile, Condition, Mode, Policy};
-pub use component::{COMPONENTS_MAX, Component, ComponentProbe, ServiceProbe};
+pub use component::{COMPONENTS_MAX, Component, ComponentProbe, ServiceProbe, jitter};
 pub use lease::{FIRST_WORD, LASTS_MAX, LASTS_MIN, Lease, least};
 pub use sample::{SAMPLE_BYTES_MAX, SAMPLED_MAX, Sample};
 pub use window::{Day, TimeOfDay, TimeZoneName, Window};

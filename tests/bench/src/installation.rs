@@ -57,7 +57,8 @@ impl Installation {
         std::fs::write(&file, text)?;
         std::fs::write(self.ground.path().join("work.yaml"), runbook)?;
         let said = self.cluster.baton(&["apply", &file.display().to_string()])?;
-        ensure!(said.status.success(), "baton apply: {}", String::from_utf8_lossy(&said.stderr));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        ensure!(said.status.success(), "baton apply: {}{}", text(&said.stdout), text(&said.stderr));
         Ok(())
     }
 
@@ -114,6 +115,7 @@ pub fn binaries() -> Result<Binaries> {
         eprintln!("building the programs");
         let mut command = Command::new(cargo);
         command.args(["build", "--quiet", "--bins", "-p", "baton-coordinator", "-p", "baton-agent", "-p", "baton-cli"]);
+        command.args(["-p", "baton-lab"]);
         if !cfg!(debug_assertions) {
             command.arg("--release");
         }

@@ -7,6 +7,7 @@ mod commit;
 mod crowd;
 mod disk;
 mod etcd;
+mod failover;
 mod fanout;
 mod footprint;
 mod ground;
@@ -16,6 +17,7 @@ mod leader_loss;
 mod limits;
 mod node;
 mod nodes;
+mod probing;
 mod sample;
 mod sessions;
 mod stamp;
@@ -62,6 +64,10 @@ enum Benchmark {
     Sessions(sessions::Options),
     /// An idle agent's memory, and its size on disk
     Agent(footprint::Options),
+    /// A component's death or its host's loss → the verdict → the first write served on the other side
+    Failover(failover::Options),
+    /// What a thousand watched components cost their agent and the leader
+    Probing(probing::Options),
     #[command(hide = true)]
     Node(node::Arguments),
     #[command(hide = true)]
@@ -132,6 +138,8 @@ fn every() -> Result<Vec<Benchmark>> {
         Benchmark::Step(defaults()?),
         Benchmark::Fanout(defaults()?),
         Benchmark::Sessions(defaults()?),
+        Benchmark::Probing(defaults()?),
+        Benchmark::Failover(defaults()?),
     ])
 }
 
@@ -144,6 +152,8 @@ impl Benchmark {
             Benchmark::Fanout(_) => "fanout",
             Benchmark::Sessions(_) => "sessions",
             Benchmark::Agent(_) => "agent",
+            Benchmark::Failover(_) => "failover",
+            Benchmark::Probing(_) => "probing",
             Benchmark::Node(_) | Benchmark::Stamp { .. } => return Ok(()),
         };
         eprintln!("measuring {name} (load {})", load());
@@ -154,6 +164,8 @@ impl Benchmark {
             Benchmark::Fanout(options) => fanout::run(options, directory, report).await,
             Benchmark::Sessions(options) => sessions::run(options, directory, report).await,
             Benchmark::Agent(options) => footprint::run(options, directory, report).await,
+            Benchmark::Failover(options) => failover::run(options, report).await,
+            Benchmark::Probing(options) => probing::run(options, directory, report).await,
             Benchmark::Node(_) | Benchmark::Stamp { .. } => Ok(()),
         }
         .with_context(|| format!("measure {name}"))

@@ -61,7 +61,20 @@ fn checks() -> u32 {
     3
 }
 
+/// Agents wait up to this part longer than `every`, so that not all components are asked at one moment.
+const JITTER_PART: u64 = 10;
+
+/// How much longer than `every` the pause between two questions may be.
+pub fn jitter(every: Span) -> u64 {
+    every.0 / JITTER_PART
+}
+
 impl Component {
+    /// Between two questions, at the most.
+    pub fn longest_pause(&self) -> Span {
+        Span(self.every.0 + jitter(self.every))
+    }
+
     /// The action that stops it, templates unresolved: its own `stop`, or the opposite of its probe.
     pub fn stop_action(&self) -> Option<(String, Value)> {
         if let Some(stop) = &self.stop {

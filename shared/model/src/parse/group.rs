@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     diagnostic::code,
-    group::Group,
+    group::{Automatic, Group},
     schema,
     time::Span,
     yaml::{Content, Entry, Node, Position},
@@ -54,7 +54,10 @@ pub(super) fn read(root: &Node, uses: &mut Uses, faults: &mut Faults<'_>) -> Opt
         }
     }
     match serde_json::from_value::<Group>(decoded) {
-        Ok(group) => Some(group),
+        Ok(group) => {
+            check_first_question(&group, root, faults);
+            Some(group)
+        }
         Err(error) => {
             // the shape and the rules above say it better; this is for what they should have said
             if faults.list.is_empty() {
@@ -261,6 +264,27 @@ fn check_automatic(root: &Node, faults: &mut Faults<'_>) {
             faults.add(automatic.at, code::MISSING_KEY, message, format!("add to: one of {}", listed(&members)));
         }
         None => {}
+    }
+}
+
+/// What a run has just started is known as failed until it is asked again: that must come before it counts.
+fn check_first_question(group: &Group, root: &Node, faults: &mut Faults<'_>) {
+    let (Some(Automatic::Policy(policy)), Some(at)) = (&group.automatic, root.entry("automatic")) else { return };
+    let counts = Span(policy.grace.0 + policy.holds_for.0);
+    let watched = policy.condition.components().filter_map(|name| Some((name, group.components.get(name)?)));
+    for (name, component) in watched {
+        let asked = component.longest_pause();
+        if counts <= asked {
+            let message = format!(
+                "grace {} + for {} = {counts}, and component {:?} is asked only every {} (at the latest after {asked}): what a run has just started would count as failed",
+                policy.grace,
+                policy.holds_for,
+                name.as_str(),
+                component.every,
+            );
+            let remedy = format!("write a grace that makes it more than {asked}, or a shorter every");
+            faults.add(at.at, code::CONTRADICTION, message, remedy);
+        }
     }
 }
 

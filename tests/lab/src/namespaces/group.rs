@@ -47,17 +47,33 @@ const FAREWELL: &str = "  - name: Note that it leaves
     exec.run: { argv: [/bin/sh, -c, 'echo left >>\"$0/farewells\"', \"${host.vars.directory}\"], repeatable: true }
 ";
 
-/// Times of a group.
+/// Times of a group, and how its component is asked.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    pub lease: &'static str,
-    pub automatic: &'static str,
+    pub lease: String,
+    pub automatic: String,
+    pub every: String,
+    pub asked: Asked,
+}
+
+/// What tells of the component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The kernel: its death is noticed at once.
+    Process,
+    /// Its port, and so only the next question.
+    Port,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         // Longer than it takes to see that a host is gone: who does not wait for its end is caught.
-        Self { lease: "{ lasts: 4s, stop_within: 1s }", automatic: "for: 500ms, grace: 1s, cooldown: 1s" }
+        Self {
+            lease: "{ lasts: 4s, stop_within: 1s }".to_owned(),
+            automatic: "for: 500ms, grace: 1s, cooldown: 1s".to_owned(),
+            every: "500ms".to_owned(),
+            asked: Asked::Process,
+        }
     }
 }
 
@@ -112,14 +128,24 @@ pub fn write(files: &Path, root: &Path, helper: &Path, pace: &Pace) -> Result<()
         let (address, directory) = (address(host), root.join(host));
         text += &format!("  {host}: {{ address: {address}, vars: {{ directory: {directory:?} }} }}\n");
     }
+    let itself = format!(
+        "program: \"${{vars.helper}}\", arguments_contain: \"{} ${{host.vars.directory}} \"",
+        component::SUBCOMMAND
+    );
+    let probe = match pace.asked {
+        Asked::Process => format!("    probe: {{ process: {{ {itself} }} }}\n"),
+        Asked::Port => format!(
+            "    probe: {{ tcp: {{ host: 127.0.0.1, port: {} }} }}\n    stop: {{ process.stop: {{ {itself}, grace: 2s, settle: 1ms }} }}\n",
+            component::PORT
+        ),
+    };
     text += &format!(
         "vars: {{ helper: {helper:?}, start: {:?} }}
 components:
   service:
     on: service
-    probe: {{ process: {{ program: \"${{vars.helper}}\", arguments_contain: \"{} ${{host.vars.directory}} \" }} }}
-    exclusive: true
-    every: 500ms
+{probe}    exclusive: true
+    every: {}
     timeout: 1s
     checks: 1
 lease: {}
@@ -127,7 +153,7 @@ automatic: {{ mode: on, any: [service], {}, runbook: failover }}
 runbooks: {{ failover: failover.yaml, switchback: switchback.yaml, start: start.yaml, note: note.yaml }}
 ",
         files.join("start.sh"),
-        component::SUBCOMMAND,
+        pace.every,
         pace.lease,
         pace.automatic,
     );

@@ -34,13 +34,16 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Who has written this lately is active.
 const LATELY: Duration = Duration::from_millis(100);
 
-const PACE: &str = "[raft]\nheartbeat_ms = 100\nelection_min_ms = 400\nelection_max_ms = 800\n\n\
+/// Times of the coordinators, where nothing else is wished for.
+const TIMES: &str = "[raft]\nheartbeat_ms = 100\nelection_min_ms = 400\nelection_max_ms = 800\n\n\
                     [delivery]\nheartbeat_ms = 300\nunreachable_after_ms = 1000\n";
 
 /// How a world is set up.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub pace: group::Pace,
+    /// The tables `[raft]` and `[delivery]` of the coordinators.
+    pub times: Option<String>,
     /// A library that every agent and coordinator is loaded with, so that its wall clock can be set ([`World::set_clock`]).
     pub clocks: Option<PathBuf>,
     /// Each host has a watchdog, which its agent must keep alive.
@@ -92,7 +95,7 @@ impl World {
             fs::write(clock_file(&root, place), "+0\n")?;
         }
         let coordinators = COORDINATORS.map(|place| SocketAddr::from((address(place), PORT)));
-        let ground = Ground::at(coordinators, PACE.to_owned(), enter);
+        let ground = Ground::at(coordinators, options.times.clone().unwrap_or_else(|| TIMES.to_owned()), enter);
         let cluster = Cluster::start_on(ground, &registry, &root.join("baton"), binaries)?;
         let clients = Clients::start(&network)?;
         let watchdogs = BTreeMap::new();

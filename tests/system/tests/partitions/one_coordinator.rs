@@ -10,7 +10,10 @@ use crate::{Told, member, world, world_with};
 const LEASE: Duration = Duration::from_secs(5);
 
 fn patient() -> Options {
-    Options { pace: Pace { lease: "{ lasts: 5s, stop_within: 1s }", ..Pace::default() }, ..Options::default() }
+    Options {
+        pace: Pace { lease: "{ lasts: 5s, stop_within: 1s }".to_owned(), ..Pace::default() },
+        ..Options::default()
+    }
 }
 
 fn others(than: &str) -> Vec<&'static str> {

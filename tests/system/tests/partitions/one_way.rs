@@ -51,7 +51,7 @@ fn a_primary_that_hears_nothing_is_replaced_after_it_has_stopped() {
 
 #[test]
 fn coordinators_that_hear_each_other_one_way_only_never_make_two_serve() {
-    let pace = Pace { lease: "{ lasts: 5s, stop_within: 1s }", ..Pace::default() };
+    let pace = Pace { lease: "{ lasts: 5s, stop_within: 1s }".to_owned(), ..Pace::default() };
     let mut world = world_with(&Options { pace, ..Options::default() });
     let epoch = world.until_active("h1").told();
     let others = |than: &str| COORDINATORS.into_iter().filter(|name| *name != than).collect::<Vec<_>>();

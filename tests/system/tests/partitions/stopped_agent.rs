@@ -61,7 +61,7 @@ fn what_an_agent_was_told_before_it_stood_still_is_not_done_after_the_role_has_m
 
 #[test]
 fn what_an_agent_was_told_before_it_stood_still_is_done_once_and_only_when_it_is_told_again() {
-    let slow = Pace { automatic: "for: 10m, grace: 1s, cooldown: 1s", ..Pace::default() };
+    let slow = Pace { automatic: "for: 10m, grace: 1s, cooldown: 1s".to_owned(), ..Pace::default() };
     let world = world_with(&Options { pace: slow, ..Options::default() });
     let epoch = world.until_active("h1").told();
     assert!(world.cluster.signal_agent("h1", Signal::STOP));
