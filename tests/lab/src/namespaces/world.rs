@@ -35,14 +35,14 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const LATELY: Duration = Duration::from_millis(100);
 
 /// Times of the coordinators, where nothing else is wished for.
-const TIMES: &str = "[raft]\nheartbeat_ms = 100\nelection_min_ms = 400\nelection_max_ms = 800\n\n\
+pub const TIMES: &str = "[raft]\nheartbeat_ms = 100\nelection_min_ms = 400\nelection_max_ms = 800\n\n\
                     [delivery]\nheartbeat_ms = 300\nunreachable_after_ms = 1000\n";
 
 /// How a world is set up.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub pace: group::Pace,
-    /// The tables `[raft]` and `[delivery]` of the coordinators.
+    /// The tables of the coordinators' configuration; [`TIMES`] without it.
     pub times: Option<String>,
     /// A library that every agent and coordinator is loaded with, so that its wall clock can be set ([`World::set_clock`]).
     pub clocks: Option<PathBuf>,
@@ -257,6 +257,17 @@ impl World {
             ensure!(status["open_run"].is_null(), "a run is open: {status}");
             Ok(status)
         })
+    }
+
+    /// What a page says to who asks at this place: its status, and its body. Nothing where nobody answers.
+    pub fn page(&self, place: &str, port: u16, path: &str) -> Option<(u16, Value)> {
+        const ASK: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$1" && printf 'GET %s HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n' "$2" >&3 && cat <&3"#;
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.network.file(place).display())).args(["--", "bash", "-c", ASK, "page"]);
+        let said = command.args([&port.to_string(), path]).output().ok().filter(|said| said.status.success())?;
+        let text = String::from_utf8(said.stdout).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).ok()?))
     }
 
     /// A component started on this host by somebody who asks nobody.

@@ -12,6 +12,7 @@ mod faults;
 mod one_coordinator;
 mod one_way;
 mod order_on_its_way;
+mod pages;
 mod primary_cut;
 mod stopped_agent;
 
