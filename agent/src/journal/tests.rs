@@ -10,6 +10,8 @@ use baton_model::{
     time::{Moment, Span},
 };
 
+use redb::ReadableDatabase as _;
+
 use super::*;
 use crate::ledger::{Assigned, Entry, Ruler, Undertaken, Waiting};
 
@@ -154,6 +156,74 @@ fn a_journal_of_another_schema_is_refused() {
     write.commit().expect("committed");
     drop(database);
     assert!(matches!(Journal::open(&path), Err(JournalError::Schema { found }) if found == SCHEMA + 1));
+}
+
+/// Everything in the file, a line a row.
+fn rows(path: &std::path::Path) -> String {
+    let database = Database::open(path).expect("the database");
+    let read = database.begin_read().expect("a transaction");
+    let mut lines = Vec::new();
+    let shown = |table: &str, key: &str, value: &str| format!("{table}\t{key}\t{value}\n");
+    for table in [META, MARKS, RAISED, FLOORS] {
+        for row in read.open_table(table).expect("a table").iter().expect("rows") {
+            let (key, value) = row.expect("a row");
+            lines.push(shown(&table.to_string(), key.value(), &value.value().to_string()));
+        }
+    }
+    for table in [RULER, TASKS, ASSIGNED, UNDERTAKEN] {
+        for row in read.open_table(table).expect("a table").iter().expect("rows") {
+            let (key, value) = row.expect("a row");
+            lines.push(shown(&table.to_string(), key.value(), std::str::from_utf8(value.value()).expect("JSON")));
+        }
+    }
+    for row in read.open_table(DEEDS).expect("a table").iter().expect("rows") {
+        let (key, value) = row.expect("a row");
+        let (key, value) = (key.value().to_string(), std::str::from_utf8(value.value()).expect("JSON").to_owned());
+        lines.push(shown(&DEEDS.to_string(), &key, &value));
+    }
+    lines.concat()
+}
+
+/// A file of these rows, as an agent of that version left it.
+fn written(path: &std::path::Path, rows: &str) {
+    let database = Database::create(path).expect("the database");
+    let write = database.begin_write().expect("a transaction");
+    for line in rows.lines() {
+        let [table, key, value] = line.split('\t').collect::<Vec<_>>().try_into().expect("three columns");
+        let number = || value.parse::<u64>().expect("a number");
+        let numbers = [META, MARKS, RAISED, FLOORS].into_iter().find(|known| known.to_string() == table);
+        let texts = [RULER, TASKS, ASSIGNED, UNDERTAKEN].into_iter().find(|known| known.to_string() == table);
+        if let Some(table) = numbers {
+            write.open_table(table).expect("a table").insert(key, number()).expect("written");
+        } else if let Some(table) = texts {
+            write.open_table(table).expect("a table").insert(key, value.as_bytes()).expect("written");
+        } else {
+            assert_eq!(table, DEEDS.to_string(), "another table");
+            let key: u64 = key.parse().expect("a number");
+            write.open_table(DEEDS).expect("a table").insert(key, value.as_bytes()).expect("written");
+        }
+    }
+    write.commit().expect("committed");
+}
+
+/// `BATON_GOLDEN=write` writes the file of this schema anew; those of older ones stay, and are read for ever.
+#[test]
+fn what_an_agent_of_this_version_leaves_on_disk_keeps_its_form_and_is_understood() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("journal.redb");
+    let mut journal = Journal::open(&path).expect("a journal");
+    journal.commit(changes()).expect("committed");
+    let before = journal.ledger().clone();
+    drop(journal);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/journal/golden/schema-{SCHEMA}.txt"));
+    if std::env::var_os("BATON_GOLDEN").is_some() {
+        std::fs::write(&golden, rows(&path)).expect("write the golden file");
+    }
+    let known = std::fs::read_to_string(&golden).expect("the golden file");
+    assert_eq!(rows(&path), known);
+    let other = directory.path().join("other.redb");
+    written(&other, &known);
+    assert_eq!(*Journal::open(&other).expect("opened").ledger(), before);
 }
 
 /// A disk: what was written, and what of it would survive a power cut now.

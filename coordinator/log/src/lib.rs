@@ -26,6 +26,8 @@ mod conformance;
 mod disk;
 #[cfg(test)]
 mod durability;
+#[cfg(test)]
+mod golden;
 
 mod application;
 mod encoding;
