@@ -8,6 +8,7 @@ pub mod entropy;
 pub mod chance;
 pub mod life;
 pub mod story;
+pub mod telling;
 
 pub mod clock;
 pub mod disk;
@@ -29,3 +30,6 @@ pub mod plan;
 pub mod seat;
 pub mod world;
 pub mod verdict;
+
+pub mod driver;
+pub mod shrink;

@@ -1,37 +1,142 @@
 //! `baton-simulation`: runs worlds, one process each.
+//!
+//! Exit codes: 0, nothing was violated; 1, something was; 2, it could not be run.
 
-use std::process::ExitCode;
+use std::{fs, path::PathBuf, process::ExitCode};
 
-use baton_simulation::{entropy, life, plan::Plan, story::Story, world::World};
+use anyhow::{Context as _, Result};
+use baton_simulation::{
+    driver::Driver,
+    entropy, life,
+    plan::Plan,
+    shrink,
+    story::Story,
+    telling,
+    verdict::{Failure, Verdict},
+    world::World,
+};
 use clap::Parser;
 
-/// Runs the real coordinators and agents in a simulated world.
+/// Runs the real coordinators and agents in simulated worlds, and judges what they do.
 #[derive(Debug, Parser)]
+#[command(name = "cargo sim")]
 struct Arguments {
-    /// One seed, in this process; its verdict is printed as JSON.
-    #[arg(long, hide = true)]
-    one: Option<u64>,
-    /// The story of one seed.
-    #[arg(long)]
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    from: u64,
+    /// Worlds at once; one a processor without it
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// This one alone
+    #[arg(long, value_name = "SEED", conflicts_with = "plan")]
     seed: Option<u64>,
-    /// Tell it whole.
+    /// What happens is in this file, as a failing seed printed it
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Tell the whole story, with what the coordinators and agents say themselves
     #[arg(long)]
     trace: bool,
+    /// Leave failing plans as long as they are
+    #[arg(long)]
+    no_shrink: bool,
+    /// In this process; the verdict is printed as JSON
+    #[arg(long, hide = true)]
+    one: bool,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let seed = arguments.one.or(arguments.seed).unwrap_or(1);
-    let directory = tempfile::tempdir().expect("a directory");
-    entropy::take_over(seed);
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo sim: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True where nothing was violated.
+fn run(arguments: &Arguments) -> Result<bool> {
+    if let Some(plan) = one_plan(arguments)? {
+        if arguments.one || arguments.trace {
+            let verdict = here(plan, arguments.trace)?;
+            if arguments.one {
+                println!("{}", serde_json::to_string(&verdict).context("write the verdict")?);
+            } else {
+                println!("{}", told(&verdict));
+            }
+            return Ok(verdict.failure.is_none());
+        }
+        let driver = Driver::new(None, arguments.jobs)?;
+        let verdict = driver.plan(&plan);
+        println!("{}", told(&verdict));
+        return Ok(match &verdict.failure {
+            Some(failure) => {
+                show(&driver, failure, arguments.no_shrink)?;
+                false
+            }
+            None => true,
+        });
+    }
+    let driver = Driver::new(None, arguments.jobs)?;
+    let summary = driver.seeds(arguments.from, arguments.seeds)?;
+    if let Some(first) = summary.failed.first().and_then(|verdict| verdict.failure.as_ref()) {
+        show(&driver, first, arguments.no_shrink)?;
+    }
+    println!("{}", summary.words());
+    Ok(summary.failed.is_empty())
+}
+
+fn one_plan(arguments: &Arguments) -> Result<Option<Plan>> {
+    match (&arguments.plan, arguments.seed) {
+        (Some(path), _) => {
+            let text = fs::read_to_string(path).with_context(|| format!("read the plan {}", path.display()))?;
+            serde_json::from_str(&text).with_context(|| format!("understand the plan {}", path.display())).map(Some)
+        }
+        (None, Some(seed)) => Ok(Some(Plan::of(seed))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// One world in this process, which has no time and no chance of its own afterwards.
+fn here(plan: Plan, aloud: bool) -> Result<Verdict> {
+    let directory = tempfile::tempdir().context("make a directory for task files")?;
+    entropy::take_over(plan.seed);
     baton_platform::tls::install_crypto_provider();
     life::listen_for_panics();
     let story = Story::default();
-    if arguments.trace {
+    if aloud {
         story.aloud();
+        telling::listen(&story);
     }
-    let world = World::new(Plan::of(seed), story, directory.path()).expect("a world");
-    let verdict = world.run();
-    println!("{}", serde_json::to_string_pretty(&verdict).expect("plain data"));
-    if verdict.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    Ok(World::new(plan, story, directory.path())?.run())
+}
+
+fn told(verdict: &Verdict) -> String {
+    let how = match &verdict.failure {
+        Some(failure) => format!("VIOLATED at {:.2} s: {}: {}", failure.at, failure.invariant, failure.what),
+        None => "nothing was violated".to_owned(),
+    };
+    format!(
+        "seed {}: {how}; {:.0} simulated seconds, {} runs, {} effects, {} deaths, {} entries, story {}",
+        verdict.seed, verdict.seconds, verdict.runs, verdict.effects, verdict.crashes, verdict.entries, verdict.digest
+    )
+}
+
+/// The smallest plan that fails so, and what it came to.
+fn show(driver: &Driver, failure: &Failure, as_it_is: bool) -> Result<()> {
+    let small = if as_it_is { failure.clone() } else { shrink::shrink(driver, failure) };
+    println!("seed {}: {}: {}", small.plan.seed, small.invariant, small.what);
+    println!("the last that happened:");
+    small.last_lines.iter().for_each(|line| println!("  {line}"));
+    println!(
+        "the plan, for --plan FILE ({} of {} events are left):",
+        small.plan.events.len(),
+        failure.plan.events.len()
+    );
+    println!("{}", serde_json::to_string(&small.plan).context("write the plan")?);
+    Ok(())
 }

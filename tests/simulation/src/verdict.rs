@@ -30,6 +30,9 @@ pub struct Failure {
     pub what: String,
     /// When it was seen, in simulated seconds.
     pub at: f64,
+    /// When things began to go wrong.
+    #[serde(default)]
+    pub begun: f64,
     pub last_lines: Vec<String>,
     pub plan: Plan,
 }

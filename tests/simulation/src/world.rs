@@ -65,6 +65,8 @@ pub struct World {
     faults: faults::Faults,
     events: u64,
     crashes: u64,
+    /// When things began to go wrong.
+    begun: u64,
     violation: Option<Violation>,
     directory: std::path::PathBuf,
 }
@@ -115,6 +117,7 @@ impl World {
             faults: faults::Faults::default(),
             events: 0,
             crashes: 0,
+            begun: 0,
             violation: None,
             directory: directory.to_owned(),
         })
@@ -135,6 +138,7 @@ impl World {
                 invariant: violation.invariant,
                 what: violation.what,
                 at,
+                begun: self.begun as f64 * TICK_MS as f64 / 1_000.0,
                 last_lines: self.story.last_lines(),
                 plan: self.plan.clone(),
             }),
@@ -170,6 +174,7 @@ impl World {
 
     fn go_wrong(&mut self) -> bool {
         let begin = self.tick;
+        self.begun = begin;
         self.story.tell("", "== from here on things go wrong");
         let mut events = self.plan.events.clone().into_iter().peekable();
         while self.tick < begin + self.plan.ticks {
