@@ -196,7 +196,7 @@ impl Ground {
         (happened, reset)
     }
 
-    /// Begins something on a host. `hardly`: how often it goes wrong is decided by chance, unless it is calm.
+    /// Begins something on a host. How long it takes, and whether it goes wrong, is decided by chance; nothing goes wrong where it is calm.
     pub fn begin(&self, host: &str, work: Work, task: Option<TaskId>, life: &Arc<Life>) -> Waiting {
         let mut earth = self.lock();
         let (tick, calm) = (earth.tick, earth.calm);
@@ -211,7 +211,7 @@ impl Ground {
         let mut happens_at = Some(tick + takes);
         let mut ends_at = Some(tick + takes + chance.up_to(takes));
         let mut ending = Ending::Done;
-        if !calm && life.name == host {
+        if !calm {
             match chance.up_to(99) {
                 0..=4 => (happens_at, ending) = (None, Ending::Failed),
                 5..=7 if task.is_some() => ending = Ending::Unclear,
@@ -293,6 +293,12 @@ impl Ground {
         if let Some(host) = earth.hosts.get_mut(host) {
             host.resets_at = at;
         }
+    }
+
+    /// How often something that is counted has happened for a task.
+    pub fn happened_for(&self, task: &TaskId) -> usize {
+        let counted = |effect: &&Effect| matches!(effect.work, Work::Insert(_) | Work::Once(_));
+        self.lock().effects.iter().filter(counted).filter(|effect| effect.task.as_ref() == Some(task)).count()
     }
 
     pub fn effects(&self) -> Vec<Effect> {

@@ -10,6 +10,7 @@ pub mod once;
 pub mod one_primary;
 pub mod one_run;
 pub mod order;
+pub mod truth;
 
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -219,7 +219,7 @@ impl Operator {
             ..PlanRequest::default()
         };
         if group == "ledger" {
-            wish.inputs.insert("token".to_owned(), format!("\"{token}\""));
+            wish.inputs.insert("token".to_owned(), token.clone());
             let view = self.group(group).await?;
             let other = view.members.iter().find(|member| !member.primary);
             wish.to = other.map(|member| member.name.to_string()).unwrap_or_default();

@@ -87,6 +87,12 @@ pub enum Fault {
         by: u64,
         ticks: u64,
     },
+    /// Everything that comes to it is late.
+    Lag {
+        who: String,
+        by: u64,
+        ticks: u64,
+    },
     Reset {
         a: String,
         b: String,
@@ -116,13 +122,13 @@ pub enum Fault {
 impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut chance = Chance::of(seed, &["plan"]);
-        let ticks = chance.between(3_000, 9_000);
+        let ticks = chance.between(2_000, 7_000);
         let mut events = Vec::new();
         let mut add = |tick, what| events.push(Event { tick, what });
         // Some worlds are rough, some nearly quiet: what needs many faults and what needs few is found alike.
-        let (rough, busy) = (*chance.pick(&[3, 10, 25]), *chance.pick(&[12, 30]));
+        let (rough, busy) = (*chance.pick(&[4, 12, 30]), *chance.pick(&[15, 40]));
         let faults = chance.up_to(rough);
-        let presses = chance.between(4, busy);
+        let presses = chance.between(6, busy);
         for who in AGENTS.iter().chain(&coordinator::NAMES) {
             if !chance.one_in(3) {
                 continue;
@@ -132,7 +138,16 @@ impl Plan {
         }
         for _ in 0..faults {
             let tick = chance.up_to(ticks);
-            add(tick, What::Fault(fault(&mut chance)));
+            if chance.one_in(20) {
+                // What comes to a host is late, and then nothing leaves it: it hears old words for some time.
+                let (who, by) = (one(&mut chance, &AGENTS), chance.between(300, 800));
+                let lasts = chance.between(1_500, 3_500);
+                add(tick, What::Fault(Fault::Lag { who: who.clone(), by, ticks: 4 * by }));
+                let isolated = Fault::Isolate { who, out: true, inward: false, ticks: lasts };
+                add(tick + 2 * by, What::Fault(isolated));
+            } else {
+                add(tick, What::Fault(fault(&mut chance)));
+            }
         }
         for _ in 0..presses {
             let tick = chance.up_to(ticks);
@@ -166,7 +181,7 @@ fn fault(chance: &mut Chance) -> Fault {
         0..=2 => Fault::Kill { who: anyone(chance) },
         3..=4 => Fault::PowerCut { who: anyone(chance), ticks: chance.between(100, 3_000) },
         5..=7 => Fault::CutAtSync { who: anyone(chance), n: chance.between(1, 12), ticks: chance.between(100, 1_500) },
-        8..=10 => Fault::KillAtPoint { who: one(chance, &AGENTS), point: chance.up_to(5) as u8, n: chance.up_to(2) },
+        8..=10 => Fault::KillAtPoint { who: one(chance, &AGENTS), point: chance.up_to(5) as u8, n: chance.up_to(1) },
         11..=12 => Fault::Pause { who: anyone(chance), ticks: while_(chance) / 2 },
         13..=15 => Fault::Cut { from: anyone(chance), to: anyone(chance), ticks: while_(chance) },
         16..=18 => {

@@ -129,7 +129,7 @@ members:
 HOSTS
 components:
   solo: { on: service, probe: { service: { name: solo } }, exclusive: true, every: 1s, timeout: 1s, checks: 2 }
-lease: { lasts: 5s, stop_within: 2s }
+lease: { lasts: 9s, stop_within: 2s }
 automatic: { mode: on, any: [solo], for: 2s, grace: 3s, cooldown: 5s, runbook: failover }
 runbooks: { failover: lone-failover.yaml, switchback: lone-switchback.yaml, start: lone-start.yaml }
 ";
@@ -182,7 +182,7 @@ members:
 HOSTS
 components:
   duo: { on: service, probe: { service: { name: duo } }, exclusive: true, every: 1s, timeout: 1s }
-lease: { lasts: 4s, stop_within: 2s }
+lease: { lasts: 8s, stop_within: 2s }
 automatic: { mode: off, any: [duo], for: 2s, runbook: switchover }
 runbooks: { switchover: pair-switchover.yaml, start: pair-start.yaml }
 ";

@@ -19,7 +19,7 @@ use baton_model::{ids::TaskId, outcome::Outcome};
 
 use crate::{
     ground::Ground,
-    invariant::{Violation, agreement, one_primary, one_run},
+    invariant::{Violation, agreement, one_primary, one_run, truth},
     story::Story,
 };
 
@@ -47,7 +47,11 @@ struct Book {
     primaries: one_primary::Primaries,
     violations: Vec<Violation>,
     entries: u64,
+    words: Words,
 }
+
+/// What operators' reasons came to, each of which is said once: true where it changed something.
+pub type Words = BTreeMap<String, bool>;
 
 /// One coordinator's.
 struct Watcher {
@@ -67,6 +71,7 @@ impl Record {
             primaries: one_primary::Primaries::new(),
             violations: Vec::new(),
             entries: 0,
+            words: Words::new(),
         })))
     }
 
@@ -100,6 +105,10 @@ impl Record {
         agreement::check_end(&self.lock().of)
     }
 
+    pub fn words(&self) -> Words {
+        self.lock().words.clone()
+    }
+
     pub fn entries(&self) -> u64 {
         self.lock().entries
     }
@@ -121,6 +130,13 @@ impl Witness for Watcher {
         book.violations.extend(one_primary::check(&mut book.primaries, before, after));
         book.violations.extend(one_run::check(after));
         follow(&mut book.tasks, before, after, book.ground.tick());
+        let refused = matches!(answer, Answer::Refused { .. });
+        if let (Command::ReportTask { task, report }, false) = (&proposal.command, refused) {
+            book.violations.extend(truth::check(task, report.outcome, after, &book.ground));
+        }
+        if !refused {
+            book.words.insert(proposal.author.why.clone(), *answer != Answer::Already);
+        }
         let answered = match answer {
             Answer::Refused { fault } => format!(", refused: {fault}"),
             _ => String::new(),

@@ -220,7 +220,7 @@ impl World {
     }
 
     fn judge_end(&self) -> Option<Violation> {
-        self.record.check_end().or_else(|| kept::check(&self.desk, &self.record.latest()))
+        self.record.check_end().or_else(|| kept::check(&self.desk, &self.record.words(), &self.record.latest()))
     }
 
     fn violated(&mut self, invariant: &str, what: impl Into<String>) {
@@ -309,7 +309,7 @@ impl World {
             self.story.tell(&seat.name, "is started again");
         }
         let life = Life::begin(&seat.name);
-        let ended = std::mem::take(&mut seat.ended);
+        let ended = Ended::default();
         seat.ended = ended.clone();
         let (network, node, tls, disk) = (self.network.clone(), seat.node, seat.tls.clone(), seat.disk.clone());
         let machine = &seat.machine;

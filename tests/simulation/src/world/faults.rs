@@ -4,7 +4,7 @@ use super::World;
 use crate::{
     network::Node,
     plan::{Fault, What},
-    seat::{Kind, POINTS},
+    seat::POINTS,
 };
 
 /// What ends at a tick.
@@ -83,6 +83,13 @@ impl World {
                 self.network.slow(from, to, *by);
                 self.faults.ends.push((self.tick + ticks, End::Slow(from, to)));
             }
+            Fault::Lag { who, by, ticks } => {
+                let to = self.seat(who);
+                for from in (0..self.seats.len()).filter(|from| *from != to) {
+                    self.network.slow(from, to, *by);
+                    self.faults.ends.push((self.tick + ticks, End::Slow(from, to)));
+                }
+            }
             Fault::Reset { a, b } => self.network.reset(self.seat(a), self.seat(b)),
             Fault::Drift { who, ppm } => {
                 let at = self.seat(who);
@@ -151,9 +158,6 @@ impl World {
                 process.stalled_ms = process.stalled_ms.min(500);
             }
             seat.up_at = seat.up_at.map(|at| at.min(soon));
-            if seat.kind == Kind::Agent {
-                continue;
-            }
         }
         self.ground.calm();
     }
