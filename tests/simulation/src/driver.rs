@@ -81,6 +81,9 @@ pub struct Driver {
     pub first: bool,
     /// Says on stderr how far it is.
     pub tells: bool,
+    /// For each world, beside what it is given anyway.
+    pub environment: Vec<(String, String)>,
+    pub arguments: Vec<String>,
 }
 
 impl Driver {
@@ -91,7 +94,14 @@ impl Driver {
             None => std::env::current_exe().context("find this program")?,
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { program, jobs: jobs.unwrap_or(processors).max(1), first: false, tells: true })
+        Ok(Self {
+            program,
+            jobs: jobs.unwrap_or(processors).max(1),
+            first: false,
+            tells: true,
+            environment: Vec::new(),
+            arguments: Vec::new(),
+        })
     }
 
     pub fn seeds(&self, from: u64, count: u64) -> Result<Summary> {
@@ -162,6 +172,8 @@ impl Driver {
     fn ask(&self, arguments: &[String]) -> Result<Verdict> {
         let mut child = Command::new(&self.program)
             .args(arguments)
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

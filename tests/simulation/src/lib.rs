@@ -33,3 +33,4 @@ pub mod verdict;
 
 pub mod driver;
 pub mod shrink;
+pub mod mutation;

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use baton_simulation::{
     driver::Driver,
-    entropy, life,
+    entropy, life, mutation,
     plan::Plan,
     shrink,
     story::Story,
@@ -21,9 +21,9 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo sim")]
 struct Arguments {
-    /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    seeds: u64,
+    /// How many seeds; 100 without it
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
     /// The first of them
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     from: u64,
@@ -42,10 +42,23 @@ struct Arguments {
     /// Leave failing plans as long as they are
     #[arg(long)]
     no_shrink: bool,
+    /// Look for each of the bugs that are put in on purpose, in --seeds seeds (500 without it)
+    #[arg(long, conflicts_with_all = ["seed", "plan"])]
+    mutations: bool,
+    /// These of them alone, by number
+    #[arg(long, value_name = "NUMBER", requires = "mutations")]
+    only: Vec<String>,
+    /// Without the engine's own invariants
+    #[arg(long, hide = true)]
+    ground_alone: bool,
     /// In this process; the verdict is printed as JSON
     #[arg(long, hide = true)]
     one: bool,
 }
+
+const SEEDS: u64 = 100;
+/// For each bug that is put in on purpose.
+const SEEDS_OF_A_MUTATION: u64 = 500;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -62,7 +75,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(plan) = one_plan(arguments)? {
         if arguments.one || arguments.trace {
-            let verdict = here(plan, arguments.trace)?;
+            let verdict = here(plan, arguments)?;
             if arguments.one {
                 println!("{}", serde_json::to_string(&verdict).context("write the verdict")?);
             } else {
@@ -82,7 +95,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
         });
     }
     let driver = Driver::new(None, arguments.jobs)?;
-    let summary = driver.seeds(arguments.from, arguments.seeds)?;
+    if arguments.mutations {
+        let within = arguments.seeds.unwrap_or(SEEDS_OF_A_MUTATION);
+        let all = mutation::hunt(&driver, arguments.from, within, &arguments.only)?;
+        println!("{}", all.iter().map(mutation::Found::words).collect::<Vec<_>>().join("\n"));
+        return Ok(all.iter().all(|found| found.by.is_some()));
+    }
+    let summary = driver.seeds(arguments.from, arguments.seeds.unwrap_or(SEEDS))?;
     if let Some(first) = summary.failed.first().and_then(|verdict| verdict.failure.as_ref()) {
         show(&driver, first, arguments.no_shrink)?;
     }
@@ -102,17 +121,21 @@ fn one_plan(arguments: &Arguments) -> Result<Option<Plan>> {
 }
 
 /// One world in this process, which has no time and no chance of its own afterwards.
-fn here(plan: Plan, aloud: bool) -> Result<Verdict> {
+fn here(plan: Plan, arguments: &Arguments) -> Result<Verdict> {
     let directory = tempfile::tempdir().context("make a directory for task files")?;
     entropy::take_over(plan.seed);
     baton_platform::tls::install_crypto_provider();
     life::listen_for_panics();
     let story = Story::default();
-    if aloud {
+    if arguments.trace {
         story.aloud();
         telling::listen(&story);
     }
-    Ok(World::new(plan, story, directory.path())?.run())
+    let mut world = World::new(plan, story, directory.path())?;
+    if arguments.ground_alone {
+        world.judge_by_the_ground_alone();
+    }
+    Ok(world.run())
 }
 
 fn told(verdict: &Verdict) -> String {
