@@ -64,7 +64,7 @@ struct Watching {
     task: tokio::task::AbortHandle,
 }
 
-/// Starts it. It ends with the token; what it was stopping then goes on when the agent is started again.
+/// Starts it on threads of its own. It ends with the token; what it was stopping then goes on when the agent is started again.
 pub fn start(options: Options, post: Post, stop: CancellationToken) -> std::io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -72,12 +72,17 @@ pub fn start(options: Options, post: Post, stop: CancellationToken) -> std::io::
         .enable_all()
         .build()?;
     thread::Builder::new().name("guard".to_owned()).spawn(move || {
-        let (journal, accounts) = mpsc::channel(ACCOUNTS_MAX);
-        runtime.spawn(forward(accounts, options.executor.clone()));
-        let guard = Guard { options, post, sentries: HashMap::new(), tasks: JoinSet::new(), journal };
-        runtime.block_on(guard.run(stop));
+        runtime.block_on(run(options, post, stop));
         runtime.shutdown_background();
     })
+}
+
+/// The same on the runtime that it is called on: for a simulation, where a thread would be outside the simulated time.
+pub async fn run(options: Options, post: Post, stop: CancellationToken) {
+    let (journal, accounts) = mpsc::channel(ACCOUNTS_MAX);
+    tokio::spawn(forward(accounts, options.executor.clone()));
+    let guard = Guard { options, post, sentries: HashMap::new(), tasks: JoinSet::new(), journal };
+    guard.run(stop).await;
 }
 
 /// Until nothing runs here that would have to be stopped by the clock.

@@ -109,7 +109,12 @@ impl Journal {
         if let Err(error) = std::fs::write(beside, &machine) {
             tracing::warn!(%error, file = %beside.display(), "the next start will be taken for one after a reboot");
         }
-        let waiting = lease::waiting(self.ledger.waiting.as_ref(), machine.trim(), rebooted, clock.boot_ms());
+        self.begin_waiting_on(machine.trim(), rebooted, clock.boot_ms())
+    }
+
+    /// The same, told which life of the machine this is.
+    pub fn begin_waiting_on(&mut self, machine: &str, rebooted: bool, now_ms: u64) -> Result<(), JournalError> {
+        let waiting = lease::waiting(self.ledger.waiting.as_ref(), machine, rebooted, now_ms);
         let wanted = self.ledger.assigned.list.iter().any(lease::is_leased).then_some(waiting);
         if wanted == self.ledger.waiting {
             return Ok(());

@@ -47,6 +47,7 @@ impl Answer {
 
 /// One component's question, and what must be remembered from one answer to the next.
 pub struct Probe {
+    asked: ComponentProbe,
     kind: Kind,
 }
 
@@ -69,7 +70,7 @@ impl Probe {
             ComponentProbe::Command(command) => Kind::Question(Question(wait::Probe::Command(command.clone()))),
             ComponentProbe::Sql(query) => Kind::Query(query.clone()),
         };
-        Ok(Self { kind })
+        Ok(Self { asked: probe.clone(), kind })
     }
 
     /// The action that touches what the question touches: the agent's policy must allow it before anything is asked.
@@ -116,6 +117,9 @@ impl Probe {
     /// Asks once. It ends by the context's deadline, a program by two seconds after it (they are its grace between TERM and
     /// KILL); no answer until then is an unhealthy one. Safe to drop while it asks: what it started is then killed.
     pub async fn ask(&mut self, context: &Context) -> Answer {
+        if let Some(respondent) = &context.host().respondent {
+            return respondent.answer(&self.asked).await;
+        }
         let answer = match &mut self.kind {
             Kind::Service(service) => service.ask(context).await,
             Kind::Process(process) => process.ask(),

@@ -59,11 +59,20 @@ pub struct NoWatchdog {
     error: io::Error,
 }
 
+/// What resets a host that is not heard of for as long as it was told: a simulated host's, where no device is.
+pub trait Timer: Send {
+    /// The host lives at least so long from now on.
+    fn alive(&mut self, within: Span);
+    /// It is not needed any more.
+    fn close(&mut self);
+}
+
 /// One owner: the guard's loop.
 pub struct Watchdog {
     options: WatchdogOptions,
     open: Option<(File, Span)>,
     failed_ms: Option<u64>,
+    timer: Option<Box<dyn Timer>>,
 }
 
 impl Watchdog {
@@ -73,12 +82,25 @@ impl Watchdog {
             let found = std::fs::metadata(&options.device).map(drop);
             found.map_err(|error| NoWatchdog { device: options.device.clone(), error })?;
         }
-        Ok(Self { options, open: None, failed_ms: None })
+        Ok(Self { options, open: None, failed_ms: None, timer: None })
+    }
+
+    /// Over something that is no device.
+    pub fn over(timer: Box<dyn Timer>) -> Self {
+        let options = WatchdogOptions { mode: Mode::Off, ..WatchdogOptions::default() };
+        Self { options, open: None, failed_ms: None, timer: Some(timer) }
     }
 
     /// At every look of the guard at the clock. While something is being stopped nothing is written: the time that is set is the
     /// time that stopping may take.
     pub fn keep(&mut self, vigil: Vigil, now_ms: u64) {
+        if let Some(timer) = &mut self.timer {
+            return match vigil {
+                Vigil::Off => timer.close(),
+                Vigil::Fencing => {}
+                Vigil::Alive(within) => timer.alive(within),
+            };
+        }
         match vigil {
             Vigil::Off => self.close(),
             Vigil::Fencing => {}

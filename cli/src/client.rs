@@ -86,15 +86,13 @@ impl Client {
         }
         let options =
             ConnectOptions { connect_timeout: CONNECT_TIMEOUT.min(settings.timeout), ..ConnectOptions::default() };
-        Ok(Self {
-            connector: Connector::new(Arc::new(TcpDial), tls, options),
-            coordinators: settings.coordinators.clone(),
-            preferred: None,
-            next: 0,
-            channels: BTreeMap::new(),
-            random: Random::from_system(),
-            timeout: settings.timeout,
-        })
+        let connector = Connector::new(Arc::new(TcpDial), tls, options);
+        Ok(Self::over(connector, settings.coordinators.clone(), Random::from_system(), settings.timeout))
+    }
+
+    /// Over any network. `coordinators`: at least one.
+    pub fn over(connector: Connector, coordinators: Vec<Address>, random: Random, timeout: Duration) -> Self {
+        Self { connector, coordinators, preferred: None, next: 0, channels: BTreeMap::new(), random, timeout }
     }
 
     /// A new name for a change: repeated under it, the change is answered, and not done twice.

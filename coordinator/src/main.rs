@@ -79,6 +79,7 @@ fn run(arguments: Arguments) -> Result<()> {
             storage: node::storage(&config.data)?,
             listener,
             tls,
+            witness: None,
         };
         node::run(config, world, arguments.bootstrap, stop).await
     })

@@ -26,7 +26,7 @@ use crate::{
     pages::Pages,
     probes::Probes,
     proposer::Proposer,
-    replica::Replica,
+    replica::{Replica, Witness},
     sessions::Sessions,
 };
 
@@ -48,6 +48,8 @@ pub struct World<L: Listen> {
     pub storage: Storage,
     /// For load balancers and scripts, where they are wanted.
     pub pages: Option<L>,
+    /// For a simulation, which looks at every change; none in production.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// Storage of a configuration: one redb file.
@@ -73,7 +75,8 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
             Ok(connector.channel(&address))
         }
     };
-    let log = Log::open(options, world.storage, Replica::default(), peers).await.context("open the log")?;
+    let log =
+        Log::open(options, world.storage, Replica::watched(world.witness), peers).await.context("open the log")?;
     if bootstrap {
         match log.initialize(members.clone()).await {
             Ok(()) => tracing::info!(cluster = config.cluster, members = members.len(), "cluster made"),
