@@ -82,7 +82,7 @@ fn measure(options: &Options, binaries: &Binaries) -> Result<Vec<Row>> {
             };
             let pace = Pace {
                 lease: format!("{{ lasts: {}, stop_within: {} }}", lease.lasts, lease.stop_within),
-                automatic: format!("for: {HOLDS_FOR}, grace: {seconds}s, cooldown: 1s"),
+                automatic: format!("for: {HOLDS_FOR}, grace: {}s, cooldown: 1s", seconds + 2),
                 every: format!("{seconds}s"),
                 asked,
             };
@@ -91,7 +91,7 @@ fn measure(options: &Options, binaries: &Binaries) -> Result<Vec<Row>> {
             let mut times = Vec::new();
             for _ in 0..options.rounds {
                 times.push(
-                    round(&mut world, accident, Duration::from_secs(seconds + 2))
+                    round(&mut world, accident, Duration::from_secs(seconds + 3))
                         .with_context(|| format!("{seconds} s, {what}"))?,
                 );
             }
