@@ -43,6 +43,8 @@ use super::{
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// As long as a lease is waited for.
 const LOOK_AT_LEASES: Duration = Duration::from_millis(50);
+/// What was not accepted is proposed again after it.
+const PROPOSE_AGAIN: Duration = Duration::from_secs(2);
 /// Proposals of this leader on its own account that may be under way at once.
 const PROPOSALS_MAX: usize = 64;
 
@@ -441,21 +443,65 @@ impl Dispatcher {
     /// Proposes beside the loop, so that a slow commit does not hold up other orders. Nothing is lost if it fails: the
     /// next look finds the same duty.
     fn propose_detached(&self, command: Command, then: Option<(TaskId, mpsc::UnboundedSender<TaskId>)>) {
-        let (proposer, permits) = (self.proposer.clone(), self.proposals.clone());
-        tokio::spawn(async move {
-            let Ok(_permit) = permits.acquire().await else { return };
-            match proposer.propose(proposer.itself(), "", None, command.clone()).await {
-                Ok(_) => {}
-                Err(ProposalError::Log(error)) => tracing::debug!(%error, ?command, "not proposed"),
-                Err(error) => tracing::warn!(%error, ?command, "not accepted"),
-            }
-            if let Some((task, finished)) = then {
-                let _ = finished.send(task);
-            }
-        });
+        tokio::spawn(propose(self.proposer.clone(), self.proposals.clone(), command, then));
+    }
+}
+
+/// `then`: who is told when the same duty may be looked at again.
+async fn propose(
+    proposer: Proposer,
+    permits: Arc<Semaphore>,
+    command: Command,
+    then: Option<(TaskId, mpsc::UnboundedSender<TaskId>)>,
+) {
+    let Ok(permit) = permits.acquire().await else { return };
+    let proposed = proposer.propose(proposer.itself(), "", None, command.clone()).await;
+    drop(permit);
+    let failed = proposed.is_err();
+    match proposed {
+        Ok(_) => {}
+        Err(ProposalError::Log(error)) => tracing::debug!(%error, ?command, "not proposed"),
+        Err(error) => tracing::warn!(%error, ?command, "not accepted"),
+    }
+    if let Some((task, finished)) = then {
+        // A leader that has lost its majority, and does not know it yet, refuses at once: told at once, the loop would find the same
+        // duty at once, and so on.
+        if failed {
+            tokio::time::sleep(PROPOSE_AGAIN).await;
+        }
+        let _ = finished.send(task);
     }
 }
 
 fn acknowledged(state: &ReignState, host: &HostName) -> Option<SessionId> {
     state.announced.get(host).filter(|announced| announced.acknowledged).map(|announced| announced.session)
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_log::{Node, Options, Storage};
+    use baton_platform::clock::SystemClock;
+
+    use super::*;
+    use crate::replica::Replica;
+
+    /// Found by a simulated leader without a majority: its loop went round as fast as the processor could.
+    #[tokio::test]
+    async fn what_is_refused_at_once_is_not_proposed_again_at_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let nobody = |_: u64, node: &Node| Err(format!("{node} is not there"));
+        let storage = Storage::file(directory.path().join("log.redb"));
+        // Never initialized: nobody leads.
+        let log = Log::open(Options::new(1, "c1"), storage, Replica::default(), nobody).await.expect("it opens");
+        let proposer = Proposer::new(log, Arc::new(SystemClock::new()), "c1".to_owned());
+        let task: TaskId =
+            serde_json::from_value(serde_json::json!({ "run": "g-1", "step": "1", "host": "h", "attempt": 1 }))
+                .expect("a task");
+        let (sender, mut finished) = mpsc::unbounded_channel();
+        let command = Command::ExpireTask { task: task.clone() };
+        let begun = Instant::now();
+        propose(proposer, Arc::new(Semaphore::new(1)), command, Some((task.clone(), sender))).await;
+        assert_eq!(finished.recv().await, Some(task));
+        assert!(begun.elapsed() >= PROPOSE_AGAIN, "the same duty is found at once");
+    }
 }
