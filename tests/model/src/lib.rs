@@ -13,6 +13,10 @@
 //!
 //! It must never be made to pass by telling an agent or a leader what it could not know.
 
+pub mod extents;
+
+pub mod orders;
+pub mod lease;
+
 pub mod exploration;
 pub mod interned;
-pub mod orders;

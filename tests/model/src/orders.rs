@@ -4,12 +4,12 @@
 //! Raft itself is taken at its word: one coordinator a term commits, and a new one has everything that was committed; what was only
 //! proposed survives an election or does not. The real parts are named in [`record`], [`host`] and [`leader`].
 //!
-//! Not in it: time (a task or a fence is given up at any moment, in [`lease`](crate) there is time), `parallel`, `retry` of a
+//! Not in it: time (a task or a fence is given up at any moment, in [`lease`](crate::lease) there is time), `parallel`, `retry` of a
 //! step, windows, `unreachable: skip`, steps of several hosts, effects that outlive their agent, torn writes.
 
 use std::collections::BTreeSet;
 
-use baton_engine::state::{Phase, TaskStatus};
+use baton_engine::state::Phase;
 use stateright::{Model, Property};
 
 use crate::interned::{Memo, Table};
@@ -19,6 +19,7 @@ pub mod host;
 pub mod judge;
 pub mod leader;
 pub mod message;
+mod proposals;
 pub mod record;
 
 pub use extent::{Actions, Budget, Extent, Switch};
@@ -26,7 +27,7 @@ use host::{Host, Rules, Said};
 use judge::Broken;
 use leader::{Given, Leader, Line};
 use message::{Down, Message, Voice};
-use record::{Entry, Record, group_name, host_name};
+use record::{Entry, Record, host_name};
 
 /// One state of the world, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,7 +50,9 @@ pub enum Step {
     Propose(Entry),
     Commit,
     /// The next term; what was proposed has survived, or has not.
-    Elect { survives: bool },
+    Elect {
+        survives: bool,
+    },
     /// The host's sessions end, and begin anew.
     Cut(usize),
 }
@@ -204,41 +207,6 @@ impl Orders {
         }
     }
 
-    /// What the leader may propose.
-    fn proposals(&self, world: &World) -> Vec<Entry> {
-        let record = self.records.get(world.committed);
-        let voice = Self::current(world).voice;
-        let mut entries = Vec::new();
-        for message in &world.said {
-            match &*self.messages.get(*message) {
-                Message::Finished(task, outcome) => entries.push(Entry::Report(task.clone(), *outcome)),
-                Message::Declined(task) => entries.push(Entry::Decline(task.clone())),
-                Message::Fenced { voice: asked, run, host, index } if *asked == voice => {
-                    entries.push(Entry::Fenced { run: run.clone(), host: host.clone(), index: *index });
-                }
-                Message::Fenced { .. } | Message::Down { .. } => {}
-            }
-        }
-        let Some(run) = record.state.open_run(&group_name()) else {
-            if record.state.groups[&group_name()].last_run < self.extent.runs {
-                entries.push(Entry::Start);
-            }
-            return entries;
-        };
-        if world.left.words > 0 {
-            entries.extend([Entry::Abort(run.id.clone()), Entry::Retry(run.id.clone()), Entry::Resume(run.id.clone())]);
-            entries.extend(run.current_steps().into_iter().map(|step| Entry::Skip(run.id.clone(), step)));
-        }
-        if world.left.expiries > 0 {
-            for (step, state) in &run.steps {
-                let open = |status: &TaskStatus| matches!(status, TaskStatus::Due { .. } | TaskStatus::Fencing { .. });
-                let tasks = state.tasks.iter().filter(|task| open(&task.status));
-                entries.extend(tasks.map(|task| Entry::Expire(run.task_id(step, task))));
-            }
-        }
-        entries
-    }
-
     fn propose(&self, world: &mut World, entry: &Entry) -> Option<()> {
         let Some(after) = self.after(world.committed, entry) else {
             // It is in the log already, and is answered again.
@@ -249,6 +217,7 @@ impl Orders {
                 world.left.words = world.left.words.checked_sub(1)?;
             }
             Entry::Expire(_) => world.left.expiries = world.left.expiries.checked_sub(1)?,
+            Entry::LeaveOut(_) => world.left.left_out = world.left.left_out.checked_sub(1)?,
             Entry::Start | Entry::Report(..) | Entry::Decline(_) | Entry::Fenced { .. } => {}
         }
         world.proposed = Some(self.entries.number(entry.clone()));
@@ -369,19 +338,21 @@ impl Model for Orders {
                 let over = record.state.runs.values().all(|run| run.phase == Phase::Succeeded);
                 all && over && Self::current(world).voice.term == model.extent.terms
             }),
-            Property::sometimes("a deposed leader's order is on its way to who obeys another", |model: &Self, world: &World| {
-                world.said.iter().any(|message| match &*model.messages.get(*message) {
-                    Message::Down { voice, host, what: Down::Execute(..) } => {
-                        let at = if *host == host_name(0) { 0 } else { 1 };
-                        host::reign(*voice) < model.hosts.get(world.hosts[at]).ledger.ruler.reign
-                    }
-                    _ => false,
-                })
-            }),
+            Property::sometimes(
+                "a deposed leader's order is on its way to who obeys another",
+                |model: &Self, world: &World| {
+                    world.said.iter().any(|message| match &*model.messages.get(*message) {
+                        Message::Down { voice, host, what: Down::Execute(..) } => {
+                            let at = if *host == host_name(0) { 0 } else { 1 };
+                            host::reign(*voice) < model.hosts.get(world.hosts[at]).ledger.ruler.reign
+                        }
+                        _ => false,
+                    })
+                },
+            ),
             Property::sometimes("an abort ends, with all undone", |model: &Self, world: &World| {
                 let record = model.records.get(world.committed);
-                model.extent.budget.words == 0
-                    || record.state.runs.values().any(|run| run.phase == Phase::RolledBack)
+                record.state.runs.values().any(|run| run.phase == Phase::RolledBack)
             }),
         ]
     }

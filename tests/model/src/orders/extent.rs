@@ -52,4 +52,6 @@ pub struct Budget {
     pub words: u8,
     /// Tasks and fences that are given up.
     pub expiries: u8,
+    /// Hosts that are out of reach for so long that their task is left out.
+    pub left_out: u8,
 }

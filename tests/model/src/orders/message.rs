@@ -17,18 +17,31 @@ pub struct Voice {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Message {
     /// Coordinator to agent.
-    Down { voice: Voice, host: HostName, what: Down },
+    Down {
+        voice: Voice,
+        host: HostName,
+        what: Down,
+    },
     /// Agent to whoever leads.
     Finished(TaskId, Outcome),
     Declined(TaskId),
     /// To who asked for it.
-    Fenced { voice: Voice, run: RunId, host: HostName, index: u64 },
+    Fenced {
+        voice: Voice,
+        run: RunId,
+        host: HostName,
+        index: u64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Down {
     /// `request`: of which session.
-    Reign { request: u8, marks: Vec<(RunId, u64)>, floors: Vec<(GroupName, u64)> },
+    Reign {
+        request: u8,
+        marks: Vec<(RunId, u64)>,
+        floors: Vec<(GroupName, u64)>,
+    },
     Execute(TaskId, u64),
     Raise(RunId, u64),
     Forget(TaskId),

@@ -30,8 +30,14 @@ pub enum Entry {
     Start,
     Report(TaskId, Outcome),
     Decline(TaskId),
-    Fenced { run: RunId, host: HostName, index: u64 },
+    Fenced {
+        run: RunId,
+        host: HostName,
+        index: u64,
+    },
     Expire(TaskId),
+    /// Its host is out of reach, and its step says that it is left out then.
+    LeaveOut(TaskId),
     Abort(RunId),
     Skip(RunId, StepId),
     Retry(RunId),
@@ -124,6 +130,7 @@ impl Record {
             Entry::Decline(task) => Command::DeclineTask { task, fault: Fault::new("BTN-0433", "it is over", "") },
             Entry::Fenced { run, host, index } => Command::AcknowledgeFence { run, host, index },
             Entry::Expire(task) => Command::ExpireTask { task },
+            Entry::LeaveOut(task) => Command::SkipUnreachable { task, evidence: String::new() },
             Entry::Abort(run) => Command::AbortRun { run },
             Entry::Skip(run, step) => Command::SkipTasks { run, target: Target { step: Some(step), host: None } },
             Entry::Retry(run) => Command::RetryTasks { run, target: Target { step: None, host: None } },
@@ -137,8 +144,11 @@ impl Record {
         let (old, new) = if group.primary == name("a") { (0, 1) } else { (1, 0) };
         let mut stop = step("stop", act(old, "service.stop"));
         stop.undo = vec![task(old, "service.start")];
-        let stages =
-            vec![stop, step("move", Work::Transfer { detach_old: false, because: None }), step("start", act(new, "service.start"))];
+        let stages = vec![
+            stop,
+            step("move", Work::Transfer { detach_old: false, because: None }),
+            step("start", act(new, "service.start")),
+        ];
         Plan {
             group: group_name(),
             runbook: name("move"),
@@ -203,7 +213,7 @@ fn step(id: &str, work: Work) -> Step {
         timeout: Span::from_secs(60),
         retry: Retry { attempts: 1, delay: Span(0) },
         on_failure: OnFailure::Halt,
-        unreachable: Unreachable::Fail,
+        unreachable: Unreachable::Skip,
         parallel: None,
         register: None,
         keep: None,
