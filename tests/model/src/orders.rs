@@ -109,7 +109,8 @@ impl Orders {
                 let messages = messages.into_iter().map(|message| self.messages.number(message)).collect();
                 (messages, self.given.number(given))
             });
-            world.said.extend(said);
+            let withheld = world.leaders[at].withheld;
+            world.said.extend(said.into_iter().filter(|message| !self.is_withheld(withheld, *message)));
             world.leaders[at].lines[host].given = given;
         }
     }
@@ -130,7 +131,13 @@ impl Orders {
 
     fn lead(&self, world: &mut World, voice: Voice) {
         let line = Line { request: 0, acknowledged: false, given: 0 };
-        world.leaders.push(Leader { voice, view: world.committed, lines: [line; 2] });
+        world.leaders.push(Leader {
+            voice,
+            view: world.committed,
+            since: world.committed,
+            withheld: None,
+            lines: [line; 2],
+        });
         for host in 0..2 {
             let at = world.leaders.len() - 1;
             self.reopen(world, at, host);
@@ -221,6 +228,9 @@ impl Orders {
             Entry::Start | Entry::Report(..) | Entry::Decline(_) | Entry::Fenced { .. } => {}
         }
         world.proposed = Some(self.entries.number(entry.clone()));
+        if self.extent.switch == Switch::LeftOutCarefully && matches!(entry, Entry::LeaveOut(_)) {
+            world.leaders.last_mut()?.withheld = world.proposed;
+        }
         if self.extent.switch == Switch::DispatchBeforeCommit {
             let at = world.leaders.len() - 1;
             self.speak(world, at, after);

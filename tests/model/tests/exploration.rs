@@ -134,8 +134,20 @@ fn a_deposed_leader_that_renews_unasked_keeps_the_old_primary_alive() {
     breaks(lease_without(lease::Switch::RenewedUnconfirmed), &[BOTH, LEASES]);
 }
 
+fn leaving_out(switch: orders::Switch) -> orders::Extent {
+    orders::Extent { switch, budget: orders::Budget { left_out: 1, ..ORDERS.budget }, ..ORDERS }
+}
+
+/// A defect of the dispatcher that is known: it does not know what an earlier leader has ordered, and goes on ordering what it has
+/// proposed to leave out. Once it is mended, this is to hold.
 #[test]
-fn probe_left_out() {
-    let budget = orders::Budget { left_out: 1, ..ORDERS.budget };
-    println!("{}", Extent::Orders(orders::Extent { budget, ..ORDERS }).explore(1));
+fn what_is_left_out_may_be_at_work_by_an_earlier_order_as_it_is_now() {
+    breaks(Extent::Orders(leaving_out(orders::Switch::Whole)), &["nothing acts that is known to be over"]);
+}
+
+#[test]
+fn what_only_this_reign_could_have_ordered_and_does_not_is_left_out_safely() {
+    let exploration = Extent::Orders(leaving_out(orders::Switch::LeftOutCarefully)).explore(1);
+    println!("{exploration}");
+    assert!(exploration.complete, "{exploration}");
 }

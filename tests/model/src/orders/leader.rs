@@ -19,6 +19,10 @@ pub struct Leader {
     pub voice: Voice,
     /// The record that it has applied, by its number.
     pub view: u32,
+    /// That with which its reign began.
+    pub since: u32,
+    /// The entry by which it leaves a task out, by its number; see [`Switch::LeftOutCarefully`](super::Switch::LeftOutCarefully).
+    pub withheld: Option<u32>,
     pub lines: [Line; 2],
 }
 

@@ -4,7 +4,7 @@ use baton_engine::state::TaskStatus;
 use baton_model::ids::TaskId;
 
 use super::{
-    Orders, World,
+    Orders, Switch, World,
     message::{Down, Message, Voice},
     record::{Entry, group_name},
 };
@@ -39,7 +39,7 @@ impl Orders {
             let due = run.steps.iter().flat_map(|(step, state)| state.tasks.iter().map(move |task| (step, task)));
             let due = due.filter(|(_, task)| matches!(task.status, TaskStatus::Due { .. }));
             let tasks = due.map(|(step, task)| run.task_id(step, task));
-            entries.extend(tasks.filter(|task| !self.was_ordered(world, voice, task)).map(Entry::LeaveOut));
+            entries.extend(tasks.filter(|task| self.may_be_left_out(world, voice, task)).map(Entry::LeaveOut));
         }
         if world.left.expiries > 0 {
             for (step, state) in &run.steps {
@@ -49,6 +49,22 @@ impl Orders {
             }
         }
         entries
+    }
+
+    fn may_be_left_out(&self, world: &World, voice: Voice, task: &TaskId) -> bool {
+        let began = self.records.get(Self::current(world).since).state.index;
+        let status = self.records.get(world.committed).task(task).map(|task| task.status.clone());
+        let is_of_this_reign = matches!(status, Some(TaskStatus::Due { index, .. }) if index > began);
+        let careful = self.extent.switch == Switch::LeftOutCarefully;
+        !self.was_ordered(world, voice, task) && (is_of_this_reign || !careful)
+    }
+
+    pub(super) fn is_withheld(&self, withheld: Option<u32>, message: u32) -> bool {
+        let Some(entry) = withheld.map(|entry| self.entries.get(entry)) else { return false };
+        match (&*entry, &*self.messages.get(message)) {
+            (Entry::LeaveOut(task), Message::Down { what: Down::Execute(ordered, _), .. }) => task == ordered,
+            _ => false,
+        }
     }
 
     /// What this leader has ordered in this reign is not left out, whatever became of its session.
