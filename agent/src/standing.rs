@@ -25,8 +25,8 @@ use crate::{
 
 pub type Key = (GroupName, ComponentName);
 
-/// See the module.
-#[derive(Debug, Default)]
+/// See the module. Cloned by who explores what may become of it.
+#[derive(Debug, Clone, Default)]
 pub struct Standing {
     assigned: Arc<Assigned>,
     ruler: Ruler,
