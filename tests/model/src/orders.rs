@@ -57,6 +57,9 @@ pub enum Step {
     Cut(usize),
 }
 
+/// Who speaks, over which record, to which host, with which given.
+type Speech = (Voice, u32, usize, u32);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Orders {
@@ -68,7 +71,7 @@ pub struct Orders {
     given: Table<Given>,
     committing: Memo<(u32, Entry), Option<u32>>,
     acting: Memo<(u32, host::Step), (u32, Vec<Said>)>,
-    speaking: Memo<(Voice, u32, usize, u32), (Vec<u32>, u32)>,
+    speaking: Memo<Speech, (Vec<u32>, u32)>,
 }
 
 impl Orders {
@@ -246,7 +249,7 @@ impl Model for Orders {
     fn init_states(&self) -> Vec<World> {
         let nothing = self.given.number(Given::new());
         assert_eq!(nothing, 0, "the first content");
-        let begun = Record::new().after(&Entry::Start).expect("the first run starts");
+        let begun = Record::initial().after(&Entry::Start).expect("the first run starts");
         let hosts = [0, 1].map(|host| self.hosts.number(Host::new(host_name(host), host == 0)));
         let mut world = World {
             committed: self.records.number(begun),

@@ -22,14 +22,14 @@ impl Chance {
         Self { state }
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.state)
     }
 
     /// From 0 to `limit`, both included.
     pub fn up_to(&mut self, limit: u64) -> u64 {
-        self.next() % (limit + 1)
+        self.draw() % (limit + 1)
     }
 
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
@@ -37,11 +37,11 @@ impl Chance {
     }
 
     pub fn one_in(&mut self, n: u64) -> bool {
-        self.next().is_multiple_of(n)
+        self.draw().is_multiple_of(n)
     }
 
     pub fn percent(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
+        self.draw() % 100 < percent
     }
 
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {

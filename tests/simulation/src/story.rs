@@ -37,7 +37,7 @@ impl Story {
         let line = format!("{:>5}.{:02} {who:<8} {}", us / 1_000_000, us % 1_000_000 / 10_000, what.as_ref());
         let mut book = self.lock();
         book.lines += 1;
-        book.digest = Chance::of(book.digest, &[&line]).next();
+        book.digest = Chance::of(book.digest, &[&line]).draw();
         if book.aloud {
             println!("{line}");
         }

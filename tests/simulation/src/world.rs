@@ -333,7 +333,7 @@ impl World {
                 let rebooted = machine.ran_in != Some(boots);
                 let doors = Doors { ground: self.ground.clone(), host: seat.name.clone(), life: life.clone() };
                 let (crash, directory) = (seat.points.clone(), self.directory.join("state").join(&seat.name));
-                let seed = Chance::of(seed, &[&seat.name, &seat.lives.to_string()]).next();
+                let seed = Chance::of(seed, &[&seat.name, &seat.lives.to_string()]).draw();
                 let process = Process::start(life, || {
                     let agent = Agent {
                         doors,
@@ -360,7 +360,7 @@ impl World {
                 let (desk, ground, story) = (self.desk.clone(), self.ground.clone(), self.story.clone());
                 let name = seat.name.clone();
                 Process::start(life.clone(), || {
-                    let random = Random::from_seed(Chance::of(seed, &[&name]).next());
+                    let random = Random::from_seed(Chance::of(seed, &[&name]).draw());
                     let connector = Connector::new(network.dialler(node, &life), tls, ConnectOptions::default());
                     let client = baton_cli::client::Client::over(connector, addresses(), random, PATIENCE);
                     let operator = Operator { name, client, desk, ground, story, presses, number: 0 };
