@@ -301,7 +301,7 @@ impl Model for Lease {
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
-        let record = Record::new();
+        let record = Record::at_the_beginning();
         let voice = Voice { coordinator: NAMES[1], term: 1 };
         let mut coordinator = Coordinator::new(voice, 0, &record, 0, Switch::Whole);
         let hosts = [0, 1].map(|host| {

@@ -5,7 +5,7 @@
 //! proposed survives an election or does not. The real parts are named in [`record`], [`host`] and [`leader`].
 //!
 //! Not in it: time (a task or a fence is given up at any moment, in [`lease`](crate::lease) there is time), `parallel`, `retry` of a
-//! step, windows, `unreachable: skip`, steps of several hosts, effects that outlive their agent, torn writes.
+//! step, windows, steps of several hosts, effects that outlive their agent, torn writes.
 
 use std::collections::BTreeSet;
 
@@ -57,6 +57,9 @@ pub enum Step {
     Cut(usize),
 }
 
+/// Messages, and what the session has been given after them.
+type Speech = (Vec<u32>, u32);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Orders {
@@ -68,7 +71,7 @@ pub struct Orders {
     given: Table<Given>,
     committing: Memo<(u32, Entry), Option<u32>>,
     acting: Memo<(u32, host::Step), (u32, Vec<Said>)>,
-    speaking: Memo<(Voice, u32, usize, u32), (Vec<u32>, u32)>,
+    speaking: Memo<(Voice, u32, usize, u32), Speech>,
 }
 
 impl Orders {
@@ -246,7 +249,7 @@ impl Model for Orders {
     fn init_states(&self) -> Vec<World> {
         let nothing = self.given.number(Given::new());
         assert_eq!(nothing, 0, "the first content");
-        let begun = Record::new().after(&Entry::Start).expect("the first run starts");
+        let begun = Record::at_the_beginning().after(&Entry::Start).expect("the first run starts");
         let hosts = [0, 1].map(|host| self.hosts.number(Host::new(host_name(host), host == 0)));
         let mut world = World {
             committed: self.records.number(begun),

@@ -49,7 +49,7 @@ pub fn member(host: usize) -> MemberName {
 }
 
 impl Record {
-    pub fn new() -> Self {
+    pub fn at_the_beginning() -> Self {
         let mut record = Self(State::default());
         let holders = [0, 1].map(|host| (member(host), [host_name(host)].into()));
         let definition = Definition {

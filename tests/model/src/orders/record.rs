@@ -71,7 +71,7 @@ pub fn group_name() -> GroupName {
 
 impl Record {
     /// The group is defined; `h1` is its primary, and nothing runs.
-    pub fn new() -> Self {
+    pub fn at_the_beginning() -> Self {
         let mut record = Self { state: State::default(), authorities: BTreeSet::new(), fenced: BTreeMap::new() };
         let definition = Definition {
             members: [name("a"), name("b")].into(),
