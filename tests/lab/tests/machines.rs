@@ -56,7 +56,10 @@ async fn a_service_counts_its_own_starts_and_its_parts_are_asked_like_services()
     fleet.service("pom1", "POM", "stop").await.expect("stopped already");
     let part = fleet.service("pom1", "manager", "status").await.expect_err("it went with the whole");
     assert!(part.to_string().contains("exit status: 3"), "{part:#}");
-    assert_eq!(counted(&fleet, "pom1"), ["POM start", "POM start-again", "POM start", "POM stop", "POM stop-again"]);
+    // Who of the two came first to the record is nobody's business.
+    let mut counts = counted(&fleet, "pom1");
+    counts[..2].sort();
+    assert_eq!(counts, ["POM start", "POM start-again", "POM start", "POM stop", "POM stop-again"]);
 
     fleet.service("pom1", "POM", "start").await.expect("started");
     let helper = horizon::helper().expect("cargo builds baton-lab before this test");
