@@ -3,9 +3,13 @@
 //! Apart because it is the only owner of the database. It must never decide; and where it cannot write, the agent must
 //! stop: an effect without its line could happen twice.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use redb::{Database, ReadableTable, StorageBackend, TableDefinition};
+use redb::{Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition};
 
 use baton_platform::clock::Clock;
 
@@ -37,6 +41,9 @@ const DEED_LAST: &str = "deed_last";
 pub const SCHEMA: u64 = 2;
 /// An agent is small; the ledger is in memory anyway.
 const CACHE_BYTES: usize = 1 << 20;
+/// How long another process may hold the file, and between two looks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +71,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or creates a file.
+    /// Opens or creates a file. A predecessor that was killed just now may have left a program between its fork and its start, which
+    /// holds the file's lock until then: that is waited for.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let mut builder = Database::builder();
-        Self::over(builder.set_cache_size(CACHE_BYTES).create(path)?)
+        let begun = Instant::now();
+        loop {
+            match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
+                Err(DatabaseError::DatabaseAlreadyOpen) if begun.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
+                opened => return Self::over(opened?),
+            }
+        }
     }
     /// Over any storage: a simulated disk.
     pub fn open_backend(backend: impl StorageBackend) -> Result<Self, JournalError> {

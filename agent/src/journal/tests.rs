@@ -146,6 +146,22 @@ fn forgotten_tasks_and_marks_go_when_their_run_is_over() {
 }
 
 #[test]
+fn a_lock_that_is_about_to_go_is_waited_for_and_one_that_stays_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("journal.redb");
+    let holder = Journal::open(&path).expect("a journal");
+    std::thread::scope(|scope| {
+        let opened = scope.spawn(|| Journal::open(&path).map(drop));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(holder);
+        opened.join().expect("no panic").expect("opened once it was free");
+    });
+    let _holder = Journal::open(&path).expect("a journal");
+    let refused = Journal::open(&path).map(drop).expect_err("somebody has it");
+    assert!(refused.to_string().contains("BTN-0451"), "{refused}");
+}
+
+#[test]
 fn a_journal_of_another_schema_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.redb");
