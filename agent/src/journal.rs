@@ -74,10 +74,14 @@ impl Journal {
     /// Opens or creates a file. A predecessor that was killed just now may have left a program between its fork and its start, which
     /// holds the file's lock until then: that is waited for.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        Self::open_within(path, LOCK_PATIENCE)
+    }
+
+    fn open_within(path: &Path, patience: Duration) -> Result<Self, JournalError> {
         let begun = Instant::now();
         loop {
             match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
-                Err(DatabaseError::DatabaseAlreadyOpen) if begun.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
+                Err(DatabaseError::DatabaseAlreadyOpen) if begun.elapsed() < patience => thread::sleep(LOCK_PAUSE),
                 opened => return Self::over(opened?),
             }
         }

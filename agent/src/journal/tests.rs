@@ -150,15 +150,13 @@ fn a_lock_that_is_about_to_go_is_waited_for_and_one_that_stays_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.redb");
     let holder = Journal::open(&path).expect("a journal");
+    let refused = Journal::open_within(&path, LOCK_PAUSE).map(drop).expect_err("somebody has it");
+    assert!(refused.to_string().contains("BTN-0451"), "{refused}");
     std::thread::scope(|scope| {
-        let opened = scope.spawn(|| Journal::open(&path).map(drop));
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        let opened = scope.spawn(|| Journal::open_within(&path, Duration::from_secs(60)).map(drop));
         drop(holder);
         opened.join().expect("no panic").expect("opened once it was free");
     });
-    let _holder = Journal::open(&path).expect("a journal");
-    let refused = Journal::open(&path).map(drop).expect_err("somebody has it");
-    assert!(refused.to_string().contains("BTN-0451"), "{refused}");
 }
 
 #[test]

@@ -15,6 +15,8 @@
 
 pub mod extents;
 
+pub mod procedure;
+
 pub mod orders;
 pub mod lease;
 

@@ -12,7 +12,10 @@ use std::collections::BTreeSet;
 use baton_engine::state::Phase;
 use stateright::{Model, Property};
 
-use crate::interned::{Memo, Table};
+use crate::{
+    interned::{Memo, Table},
+    procedure::host_name,
+};
 
 pub mod extent;
 pub mod host;
@@ -27,7 +30,7 @@ use host::{Host, Rules, Said};
 use judge::Broken;
 use leader::{Given, Leader, Line};
 use message::{Down, Message, Voice};
-use record::{Entry, Record, host_name};
+use record::{Entry, Record};
 
 /// One state of the world, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

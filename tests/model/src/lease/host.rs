@@ -23,12 +23,11 @@ use baton_wire::assignment::{Assigning, Renewal};
 
 use super::{
     Switch,
-    record::{LEASE, Role, member},
+    record::{LEASE, Role},
 };
-use crate::orders::{
-    host::reign,
-    message::Voice,
-    record::{group_name, name},
+use crate::{
+    orders::{host::reign, message::Voice},
+    procedure::{group_name, member, name},
 };
 
 /// So long after it must not run any more the component is stopped at the latest: the lateness that `Lease::surely_over` reckons with,

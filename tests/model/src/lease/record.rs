@@ -1,11 +1,9 @@
 //! What is committed, as far as the lease goes: the real engine's state. A run moves the role, and waits for the old primary's lease.
 
-use std::collections::BTreeMap;
-
 use baton_engine::{
     apply::{Position, apply},
     assign,
-    command::{Answer, Command, Definition, LeaseRule, Proposal, Source},
+    command::{Answer, Command, LeaseRule, Proposal},
     due::{self, DueLease},
     state::{AuditHead, State},
 };
@@ -13,12 +11,12 @@ use baton_model::{
     assignment::Part,
     author::{Actor, Author},
     group::Lease,
-    ids::{Epoch, MemberName, RunbookName, StepId},
-    plan::{Condition, Kind, OnFailure, Plan, Retry, Stage, Step, Unreachable, Work},
+    ids::Epoch,
+    plan::{Kind, Plan, Step, Unreachable, Work},
     time::Span,
 };
 
-use crate::orders::record::{NOW, group_name, host_name, name};
+use crate::procedure::{self, NOW, group_name, host_name, member, step};
 
 /// As short as it can be, so that few ticks hold all of it.
 pub const LEASE: Lease = Lease { lasts: Span::from_secs(4), stop_within: Span::from_secs(1) };
@@ -44,23 +42,11 @@ pub enum Entry {
     Hold(usize, Epoch),
 }
 
-pub fn member(host: usize) -> MemberName {
-    name(["a", "b"][host])
-}
-
 impl Record {
     pub fn initial() -> Self {
         let mut record = Self(State::default());
         let holders = [0, 1].map(|host| (member(host), [host_name(host)].into()));
-        let definition = Definition {
-            members: [member(0), member(1)].into(),
-            first_primary: member(0),
-            hosts: [host_name(0), host_name(1)].into(),
-            source: Source { path: "g.yaml".to_owned(), text: "group: g".to_owned() },
-            runbooks: BTreeMap::from([(name::<RunbookName>("move"), runbook())]),
-            automatic: None,
-            lease: Some(LeaseRule { lease: LEASE, holders: holders.into() }),
-        };
+        let definition = procedure::definition(Some(LeaseRule { lease: LEASE, holders: holders.into() }));
         record.apply(Command::DefineGroup { group: group_name(), definition });
         record.after(&Entry::Hold(0, Epoch(1))).expect("it holds the role")
     }
@@ -94,43 +80,11 @@ impl Record {
         answer
     }
 
+    /// The move alone, which waits for the lease as long as the engine does by itself.
     fn plan(&self) -> Plan {
-        let group = &self.0.groups[&group_name()];
-        let new = if group.primary == member(0) { 1 } else { 0 };
-        let step = Step {
-            id: StepId("move".to_owned()),
-            name: "move".to_owned(),
-            work: Work::Transfer { detach_old: false, because: None },
-            condition: Condition::Always,
-            timeout: Span(0),
-            retry: Retry { attempts: 1, delay: Span(0) },
-            on_failure: OnFailure::Halt,
-            unreachable: Unreachable::Fail,
-            parallel: None,
-            register: None,
-            keep: None,
-            item: None,
-            window: None,
-            refusal: None,
-            undo: Vec::new(),
-        };
-        Plan {
-            group: group_name(),
-            runbook: name("move"),
-            kind: Kind::Forced,
-            description: String::new(),
-            reason: String::new(),
-            old: group.primary.clone(),
-            new: Some(member(new)),
-            epoch: group.epoch,
-            group_revision: group.revision,
-            runbook_digest: runbook().digest(),
-            inputs: BTreeMap::new(),
-            overrides: BTreeMap::new(),
-            loses_data: false,
-            scope: BTreeMap::new(),
-            stages: vec![Stage { precheck: false, steps: vec![step] }],
-        }
+        let moves = step("move", Work::Transfer { detach_old: false, because: None });
+        let moves = Step { timeout: Span(0), unreachable: Unreachable::Fail, ..moves };
+        procedure::plan(&self.0, Kind::Forced, |_, _| vec![moves])
     }
 
     /// The transfer that waits, with those whose lease it waits for.
@@ -167,8 +121,4 @@ impl Record {
     pub fn surely_over(&self) -> Span {
         assign::surely_over(&self.0.groups[&group_name()]).expect("the group has a lease")
     }
-}
-
-fn runbook() -> Source {
-    Source { path: "move.yaml".to_owned(), text: "runbook: move".to_owned() }
 }

@@ -11,8 +11,9 @@ use baton_model::ids::TaskId;
 
 use super::{
     message::{Down, Message, Voice},
-    record::{NOW, Record, group_name, host_name},
+    record::Record,
 };
+use crate::procedure::{NOW, group_name, host_name};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Leader {

@@ -6,8 +6,9 @@ use baton_model::ids::TaskId;
 use super::{
     Orders, Switch, World,
     message::{Down, Message, Voice},
-    record::{Entry, group_name},
+    record::Entry,
 };
+use crate::procedure::group_name;
 
 impl Orders {
     /// What the leader may propose.

@@ -7,20 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton_engine::{
     apply::{Position, apply},
-    command::{Answer, Command, Definition, Proposal, Source, Target},
+    command::{Answer, Command, Proposal, Target},
     state::{AuditHead, State, TaskState, TaskStatus},
 };
 use baton_model::{
     author::{Actor, Author},
-    ids::{GroupName, HostName, RunId, RunbookName, StepId, TaskId},
+    ids::{HostName, RunId, StepId, TaskId},
     outcome::{Fault, Outcome, Report},
-    plan::{Condition, Kind, OnFailure, Plan, Retry, Stage, Step, Task, Unreachable, Work},
-    time::{Moment, Span},
+    plan::{Kind, Plan, Task, Work},
+    time::Moment,
 };
 use serde_json::Value;
 
-/// Everything happens at this moment, but that nobody was heard.
-pub const NOW: Moment = Moment(1_000_000_000);
+use crate::procedure::{self, NOW, group_name, host_name, step};
+
 /// Past every deadline.
 const LATER: Moment = Moment(2_000_000_000);
 
@@ -54,34 +54,11 @@ pub struct Record {
     pub fenced: BTreeMap<(RunId, HostName), u64>,
 }
 
-pub fn name<T: std::str::FromStr>(text: &str) -> T
-where
-    T::Err: std::fmt::Debug,
-{
-    text.parse().expect("a valid name")
-}
-
-pub fn host_name(number: usize) -> HostName {
-    name(["h1", "h2"][number])
-}
-
-pub fn group_name() -> GroupName {
-    name("g")
-}
-
 impl Record {
     /// The group is defined; `h1` is its primary, and nothing runs.
     pub fn initial() -> Self {
         let mut record = Self { state: State::default(), authorities: BTreeSet::new(), fenced: BTreeMap::new() };
-        let definition = Definition {
-            members: [name("a"), name("b")].into(),
-            first_primary: name("a"),
-            hosts: [host_name(0), host_name(1)].into(),
-            source: Source { path: "g.yaml".to_owned(), text: "group: g".to_owned() },
-            runbooks: BTreeMap::from([(name::<RunbookName>("move"), runbook())]),
-            automatic: None,
-            lease: None,
-        };
+        let definition = procedure::definition(None);
         let answer = record.apply(Command::DefineGroup { group: group_name(), definition }, NOW);
         assert_eq!(answer, Answer::Defined { revision: 1 });
         record
@@ -138,34 +115,14 @@ impl Record {
         }
     }
 
-    /// To the other member: stop on the primary's host, move the role, start on the other's.
+    /// Stop on the primary's host, move the role, start on the other's.
     fn plan(&self) -> Plan {
-        let group = &self.state.groups[&group_name()];
-        let (old, new) = if group.primary == name("a") { (0, 1) } else { (1, 0) };
-        let mut stop = step("stop", act(old, "service.stop"));
-        stop.undo = vec![task(old, "service.start")];
-        let stages = vec![
-            stop,
-            step("move", Work::Transfer { detach_old: false, because: None }),
-            step("start", act(new, "service.start")),
-        ];
-        Plan {
-            group: group_name(),
-            runbook: name("move"),
-            kind: Kind::Planned,
-            description: String::new(),
-            reason: String::new(),
-            old: group.primary.clone(),
-            new: Some(name(["a", "b"][new])),
-            epoch: group.epoch,
-            group_revision: group.revision,
-            runbook_digest: runbook().digest(),
-            inputs: BTreeMap::new(),
-            overrides: BTreeMap::new(),
-            loses_data: false,
-            scope: BTreeMap::new(),
-            stages: stages.into_iter().map(|step| Stage { precheck: false, steps: vec![step] }).collect(),
-        }
+        procedure::plan(&self.state, Kind::Planned, |old, new| {
+            let mut stop = step("stop", act(old, "service.stop"));
+            stop.undo = vec![task(old, "service.start")];
+            let moves = step("move", Work::Transfer { detach_old: false, because: None });
+            vec![stop, moves, step("start", act(new, "service.start"))]
+        })
     }
 
     /// Of the state: the task, where its attempt was ever made due.
@@ -192,36 +149,12 @@ impl Record {
     }
 }
 
-fn runbook() -> Source {
-    Source { path: "move.yaml".to_owned(), text: "runbook: move".to_owned() }
-}
-
 fn task(host: usize, action: &str) -> Task {
     Task { host: host_name(host), action: action.to_owned(), params: Value::Null, deferred: false }
 }
 
 fn act(host: usize, action: &str) -> Work {
     Work::Act { tasks: vec![task(host, action)] }
-}
-
-fn step(id: &str, work: Work) -> Step {
-    Step {
-        id: StepId(id.to_owned()),
-        name: id.to_owned(),
-        work,
-        condition: Condition::Always,
-        timeout: Span::from_secs(60),
-        retry: Retry { attempts: 1, delay: Span(0) },
-        on_failure: OnFailure::Halt,
-        unreachable: Unreachable::Skip,
-        parallel: None,
-        register: None,
-        keep: None,
-        item: None,
-        window: None,
-        refusal: None,
-        undo: Vec::new(),
-    }
 }
 
 pub fn report(outcome: Outcome) -> Report {
