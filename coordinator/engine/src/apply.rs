@@ -28,6 +28,7 @@ mod override_guard;
 mod pause_automatic;
 mod raise_generation;
 mod record_deeds;
+mod record_dispatch;
 mod record_sample;
 mod report_sightings;
 mod report_task;
@@ -104,7 +105,10 @@ fn dispatch(state: &mut State, context: &Context<'_>, command: &Command) -> Resu
         Command::ReportTask { task, report } => report_task::report(state, context, task, report),
         Command::DeclineTask { task, fault } => report_task::decline(state, context, task, fault),
         Command::ExpireTask { task } => expire_task::expire(state, context, task),
-        Command::SkipUnreachable { task, evidence } => skip_unreachable::skip(state, context, task, evidence),
+        Command::RecordDispatch { tasks } => record_dispatch::record(state, tasks),
+        Command::SkipUnreachable { task, evidence, at_rest } => {
+            skip_unreachable::skip(state, context, task, evidence, *at_rest)
+        }
         Command::AcknowledgeFence { run, host, index } => {
             acknowledge_fence::acknowledge(state, context, run, host, *index)
         }

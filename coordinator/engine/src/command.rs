@@ -194,10 +194,18 @@ pub enum Command {
     ExpireTask {
         task: TaskId,
     },
+    /// These are about to be ordered, and may have been from now on. Only for steps with `unreachable: skip`, before each order: the log
+    /// then says which came first, the order or the word that its host is left out.
+    RecordDispatch {
+        tasks: Vec<TaskId>,
+    },
     /// A majority of coordinators does not reach the host.
     SkipUnreachable {
         task: TaskId,
         evidence: String,
+        /// Nothing of it is at work there, even if it was ordered: the host's lease is over for longer than the task may take.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_rest: bool,
     },
     /// The host has the raised fence on disk, and nothing older runs there.
     AcknowledgeFence {

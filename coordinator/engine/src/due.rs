@@ -58,6 +58,15 @@ pub struct DueOrder {
     pub timeout: Span,
     pub since: Moment,
     pub unreachable: Unreachable,
+    /// Where `unreachable` is `skip`: the log says that it may be ordered. Until then it must not be; propose `RecordDispatch`.
+    pub dispatched: bool,
+}
+
+impl DueOrder {
+    /// Without it, nobody could tell later whether leaving the host out is safe.
+    pub fn awaits_record(&self) -> bool {
+        self.unreachable == Unreachable::Skip && !self.dispatched
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +181,7 @@ fn due_of(state: &State, run: &Run, now: Moment, given: &impl Fn(&TaskId) -> Opt
                         params: task.params.clone(),
                         timeout: task.timeout,
                         since: *since,
+                        dispatched: task.dispatched,
                     });
                 }
                 TaskStatus::Fencing { index, .. } => {

@@ -366,6 +366,7 @@ fn new_attempts(run: &mut Run, step: &StepId, hosts: &BTreeSet<HostName>, not_be
     for task in state.tasks.iter_mut().filter(|task| hosts.contains(&task.host)) {
         task.set(TaskStatus::Due { index, since: not_before, not_before });
         task.attempt += 1;
+        task.dispatched = false;
     }
 }
 

@@ -45,6 +45,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_AT_LEASES: Duration = Duration::from_millis(50);
 /// What was not accepted is proposed again after it.
 const PROPOSE_AGAIN: Duration = Duration::from_secs(2);
+/// Tasks in one record of what is about to be ordered: a step may have thousands, an entry should stay small.
+const RECORDED_AT_ONCE: usize = 256;
 /// Proposals of this leader on its own account that may be under way at once.
 const PROPOSALS_MAX: usize = 64;
 
@@ -84,8 +86,9 @@ struct ReignState {
     unannounced: bool,
     /// Fences that were asked for, by the number of the message that asked.
     raised: HashMap<u64, Raised>,
-    /// Everything that was sent in this reign, whatever became of its session.
-    ordered: HashSet<TaskId>,
+    /// Left out although the log says that they may be ordered, because they are at rest: never ordered again in this reign, since a
+    /// proposal that failed may be committed all the same.
+    left_out: HashSet<TaskId>,
     /// Commands of ours that are on their way, so that they are not proposed twice.
     proposed: HashSet<TaskId>,
     /// Since when a host with a skippable order has had no session.
@@ -98,6 +101,15 @@ struct Sent {
     session: SessionId,
     /// With the authority under which each was ordered.
     tasks: HashMap<TaskId, u64>,
+}
+
+/// Orders that could not be given.
+#[derive(Default)]
+struct Withheld {
+    /// Their host has no session, and may be left out.
+    absent: Vec<DueOrder>,
+    /// The log must say first that they may be ordered.
+    unrecorded: Vec<TaskId>,
 }
 
 struct Raised {
@@ -241,7 +253,7 @@ impl Dispatcher {
                 sent: HashMap::new(),
                 unannounced: true,
                 raised: HashMap::new(),
-                ordered: HashSet::new(),
+                left_out: HashSet::new(),
                 proposed: HashSet::new(),
                 absent: HashMap::new(),
                 assigner: Assigner::default(),
@@ -272,7 +284,8 @@ impl Dispatcher {
         let leases = std::mem::take(&mut duties.leases);
         self.judge_holders(&leases);
         // Orders before fences: what is still wanted on a host hears of its newer authority before what is older ends there.
-        let absent = self.send(duties.orders);
+        let Withheld { absent, unrecorded } = self.send(duties.orders);
+        self.record_dispatch(unrecorded, finished);
         self.raise(&raises);
         self.skip_unreachable(absent, finished).await;
         let until = wake.map_or(LOOK_AGAIN, |wake| Duration::from_millis(wake.since(now).as_millis().max(1)));
@@ -358,26 +371,33 @@ impl Dispatcher {
             let Some(state) = &mut self.reign else { return };
             if state.proposed.insert(task.clone()) {
                 let command = Command::ExpireTask { task: task.clone() };
-                self.propose_detached(command, Some((task.clone(), finished.clone())));
+                self.propose_detached(command, Some((vec![task.clone()], finished.clone())));
             }
         }
     }
 
-    /// Sends what can be sent. Answers the orders whose host has no session and may be skipped.
-    fn send(&mut self, orders: Vec<DueOrder>) -> Vec<DueOrder> {
-        let Some(state) = &mut self.reign else { return Vec::new() };
-        let mut absent = Vec::new();
+    /// Sends what can be sent.
+    fn send(&mut self, orders: Vec<DueOrder>) -> Withheld {
+        let mut withheld = Withheld::default();
+        let Some(state) = &mut self.reign else { return withheld };
         for order in orders {
             let host = order.task.host.clone();
             if self.sessions.session_of(&host).is_none() {
                 if order.unreachable == Unreachable::Skip {
                     state.absent.entry(host).or_insert_with(Instant::now);
-                    absent.push(order);
+                    withheld.absent.push(order);
                 }
                 continue;
             }
             state.absent.remove(&host);
             let Some(session) = acknowledged(state, &host) else { continue };
+            if state.left_out.contains(&order.task) {
+                continue;
+            }
+            if order.awaits_record() {
+                withheld.unrecorded.push(order.task);
+                continue;
+            }
             let fence = Fence { generation: state.reign.generation, term: state.reign.term, index: order.index };
             let message = baton_wire::agent::execute(&Order {
                 task: order.task.clone(),
@@ -392,11 +412,20 @@ impl Dispatcher {
                 if sent.session != session {
                     *sent = Sent { session, tasks: HashMap::new() };
                 }
-                sent.tasks.insert(order.task.clone(), order.index);
-                state.ordered.insert(order.task);
+                sent.tasks.insert(order.task, order.index);
             }
         }
-        absent
+        withheld
+    }
+
+    /// One commit more than other steps need, and one for all hosts: without it a new leader could not tell who may be at work.
+    fn record_dispatch(&mut self, tasks: Vec<TaskId>, finished: &mpsc::UnboundedSender<TaskId>) {
+        let Some(state) = &mut self.reign else { return };
+        let tasks: Vec<TaskId> = tasks.into_iter().filter(|task| state.proposed.insert(task.clone())).collect();
+        for tasks in tasks.chunks(RECORDED_AT_ONCE) {
+            let command = Command::RecordDispatch { tasks: tasks.to_vec() };
+            self.propose_detached(command, Some((tasks.to_vec(), finished.clone())));
+        }
     }
 
     /// Where the step allows it, and a majority has had no session with the host for long enough.
@@ -406,8 +435,8 @@ impl Dispatcher {
         let ripe: Vec<DueOrder> = absent
             .into_iter()
             .filter(|order| !state.proposed.contains(&order.task))
-            // What this leader has sent may be at work: that ends as unknown, never as left out, unless it certainly is not.
-            .filter(|order| !state.ordered.contains(&order.task) || is_at_work_no_more(&sight, order))
+            // What some leader has sent may be at work: that ends as unknown, never as left out, unless it certainly is not.
+            .filter(|order| !order.dispatched || is_at_work_no_more(&sight, order))
             .filter(|order| match silence(&sight, order) {
                 // The old primary's part is left out only when it certainly serves no more, and that is long enough.
                 Silence::MayServe => false,
@@ -435,25 +464,26 @@ impl Dispatcher {
                 survey.coordinators,
                 without.join(", "),
             );
-            let command = Command::SkipUnreachable { task: order.task.clone(), evidence };
-            self.propose_detached(command, Some((order.task, finished.clone())));
+            let at_rest = order.dispatched;
+            if at_rest {
+                state.left_out.insert(order.task.clone());
+            }
+            let command = Command::SkipUnreachable { task: order.task.clone(), evidence, at_rest };
+            self.propose_detached(command, Some((vec![order.task], finished.clone())));
         }
     }
 
     /// Proposes beside the loop, so that a slow commit does not hold up other orders. Nothing is lost if it fails: the
     /// next look finds the same duty.
-    fn propose_detached(&self, command: Command, then: Option<(TaskId, mpsc::UnboundedSender<TaskId>)>) {
+    fn propose_detached(&self, command: Command, then: Option<Then>) {
         tokio::spawn(propose(self.proposer.clone(), self.proposals.clone(), command, then));
     }
 }
 
-/// `then`: who is told when the same duty may be looked at again.
-async fn propose(
-    proposer: Proposer,
-    permits: Arc<Semaphore>,
-    command: Command,
-    then: Option<(TaskId, mpsc::UnboundedSender<TaskId>)>,
-) {
+/// Who is told when the duty of these tasks may be looked at again.
+type Then = (Vec<TaskId>, mpsc::UnboundedSender<TaskId>);
+
+async fn propose(proposer: Proposer, permits: Arc<Semaphore>, command: Command, then: Option<Then>) {
     let Ok(permit) = permits.acquire().await else { return };
     let proposed = proposer.propose(proposer.itself(), "", None, command.clone()).await;
     drop(permit);
@@ -463,13 +493,15 @@ async fn propose(
         Err(ProposalError::Log(error)) => tracing::debug!(%error, ?command, "not proposed"),
         Err(error) => tracing::warn!(%error, ?command, "not accepted"),
     }
-    if let Some((task, finished)) = then {
+    if let Some((tasks, finished)) = then {
         // A leader that has lost its majority, and does not know it yet, refuses at once: told at once, the loop would find the same
         // duty at once, and so on.
         if failed {
             tokio::time::sleep(PROPOSE_AGAIN).await;
         }
-        let _ = finished.send(task);
+        for task in tasks {
+            let _ = finished.send(task);
+        }
     }
 }
 
@@ -500,7 +532,7 @@ mod tests {
         let (sender, mut finished) = mpsc::unbounded_channel();
         let command = Command::ExpireTask { task: task.clone() };
         let begun = Instant::now();
-        propose(proposer, Arc::new(Semaphore::new(1)), command, Some((task.clone(), sender))).await;
+        propose(proposer, Arc::new(Semaphore::new(1)), command, Some((vec![task.clone()], sender))).await;
         assert_eq!(finished.recv().await, Some(task));
         assert!(begun.elapsed() >= PROPOSE_AGAIN, "the same duty is found at once");
     }

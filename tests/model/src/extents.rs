@@ -1,4 +1,4 @@
-//! The explorations by name: small ones, which a test does, and full ones, which take minutes and gigabytes.
+//! The explorations by name: small ones, which a test does, and full ones, which take minutes.
 
 use crate::{
     exploration::{Exploration, explore},
@@ -22,10 +22,10 @@ pub enum Extent {
 }
 
 impl Extent {
-    pub fn explore(self, threads: usize) -> Exploration {
+    pub fn explore(self) -> Exploration {
         match self {
-            Extent::Orders(extent) => explore(Orders::new(extent), threads),
-            Extent::Lease(extent) => explore(Lease::new(extent), threads),
+            Extent::Orders(extent) => explore(Orders::new(extent)),
+            Extent::Lease(extent) => explore(Lease::new(extent)),
         }
     }
 }
@@ -65,6 +65,10 @@ pub fn all() -> Vec<Named> {
             orders::Extent { terms: 1, budget: orders::Budget { words: 2, expiries: 1, ..budget }, ..ORDERS },
         ),
         small("orders-twice", orders::Extent { runs: 2, ..ORDERS }),
+        small(
+            "orders-left-out",
+            orders::Extent { budget: orders::Budget { left_out: 2, cuts: 1, ..budget }, ..ORDERS },
+        ),
         small("orders-twin", orders::Extent { twin: true, ..ORDERS }),
         small("orders-leaders", orders::Extent { terms: 3, ..ORDERS }),
         waited("lease-silence", LEASE, false),
@@ -77,12 +81,15 @@ pub fn all() -> Vec<Named> {
             "orders-word-fault",
             orders::Extent { budget: orders::Budget { faults: 1, words: 1, ..budget }, ..ORDERS },
         ),
-        full("orders-word-cut", orders::Extent { budget: orders::Budget { cuts: 1, words: 1, ..budget }, ..ORDERS }),
+        full("orders-cut-fault", orders::Extent { budget: orders::Budget { faults: 1, cuts: 1, ..budget }, ..ORDERS }),
+        full(
+            "orders-left-out-word-fault",
+            orders::Extent { budget: orders::Budget { left_out: 1, faults: 1, words: 1, ..budget }, ..ORDERS },
+        ),
         full(
             "orders-words-fault",
             orders::Extent { terms: 1, budget: orders::Budget { faults: 1, words: 2, ..budget }, ..blind },
         ),
-        full("orders-twice-fault", orders::Extent { runs: 2, budget: orders::Budget { faults: 1, ..budget }, ..blind }),
         waited(
             "lease-silence-death",
             lease::Extent { budget: lease::Budget { crashes: 1, losses: 1, beats: [2, 1] }, ..LEASE },

@@ -4,9 +4,6 @@ use std::process::ExitCode;
 
 use baton_exploration::extents;
 
-/// Beyond two, the tables that all share hold them up.
-const THREADS: usize = 2;
-
 fn main() -> ExitCode {
     let named: Vec<String> = std::env::args().skip(1).collect();
     let known = extents::all();
@@ -19,7 +16,7 @@ fn main() -> ExitCode {
     for one in known.iter().filter(|one| if named.is_empty() { one.full } else { named.iter().any(|n| n == one.name) })
     {
         println!("{}: {:?}", one.name, one.extent);
-        let exploration = one.extent.explore(THREADS);
+        let exploration = one.extent.explore();
         println!("{exploration}");
         sound &= exploration.complete;
     }

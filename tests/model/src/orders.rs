@@ -5,11 +5,12 @@
 //! proposed survives an election or does not. The real parts are named in [`record`], [`host`] and [`leader`].
 //!
 //! Not in it: time (a task or a fence is given up at any moment, in [`lease`](crate::lease) there is time), `parallel`, `retry` of a
-//! step, windows, `unreachable: skip`, steps of several hosts, effects that outlive their agent, torn writes.
+//! step, windows, leases that let what was ordered be left out, steps of several hosts, effects that outlive their agent, torn writes.
 
 use std::collections::BTreeSet;
 
 use baton_engine::state::Phase;
+use baton_model::plan::Unreachable;
 use stateright::{Model, Property};
 
 use crate::{
@@ -92,6 +93,10 @@ impl Orders {
         }
     }
 
+    fn unreachable(&self) -> Unreachable {
+        if self.extent.budget.left_out > 0 { Unreachable::Skip } else { Unreachable::Fail }
+    }
+
     fn rules(&self) -> Rules {
         Rules { switch: self.extent.switch, actions: self.extent.actions }
     }
@@ -111,12 +116,12 @@ impl Orders {
             }
             let (said, given) = self.speaking.of(&(voice, view, host, lines[host].given), || {
                 let known = self.given.get(lines[host].given);
-                let (messages, given) = leader::orders(voice, &self.records.get(view), host, &known);
+                let unrecorded = self.extent.switch == Switch::OrderedUnrecorded;
+                let (messages, given) = leader::orders(voice, &self.records.get(view), host, &known, unrecorded);
                 let messages = messages.into_iter().map(|message| self.messages.number(message)).collect();
                 (messages, self.given.number(given))
             });
-            let withheld = world.leaders[at].withheld;
-            world.said.extend(said.into_iter().filter(|message| !self.is_withheld(withheld, *message)));
+            world.said.extend(said);
             world.leaders[at].lines[host].given = given;
         }
     }
@@ -137,13 +142,7 @@ impl Orders {
 
     fn lead(&self, world: &mut World, voice: Voice) {
         let line = Line { request: 0, acknowledged: false, given: 0 };
-        world.leaders.push(Leader {
-            voice,
-            view: world.committed,
-            since: world.committed,
-            withheld: None,
-            lines: [line; 2],
-        });
+        world.leaders.push(Leader { voice, view: world.committed, lines: [line; 2] });
         for host in 0..2 {
             let at = world.leaders.len() - 1;
             self.reopen(world, at, host);
@@ -231,12 +230,9 @@ impl Orders {
             }
             Entry::Expire(_) => world.left.expiries = world.left.expiries.checked_sub(1)?,
             Entry::LeaveOut(_) => world.left.left_out = world.left.left_out.checked_sub(1)?,
-            Entry::Start | Entry::Report(..) | Entry::Decline(_) | Entry::Fenced { .. } => {}
+            Entry::Start | Entry::Report(..) | Entry::Decline(_) | Entry::Dispatch(_) | Entry::Fenced { .. } => {}
         }
         world.proposed = Some(self.entries.number(entry.clone()));
-        if self.extent.switch == Switch::LeftOutCarefully && matches!(entry, Entry::LeaveOut(_)) {
-            world.leaders.last_mut()?.withheld = world.proposed;
-        }
         if self.extent.switch == Switch::DispatchBeforeCommit {
             let at = world.leaders.len() - 1;
             self.speak(world, at, after);
@@ -252,7 +248,7 @@ impl Model for Orders {
     fn init_states(&self) -> Vec<World> {
         let nothing = self.given.number(Given::new());
         assert_eq!(nothing, 0, "the first content");
-        let begun = Record::initial().after(&Entry::Start).expect("the first run starts");
+        let begun = Record::initial(self.unreachable()).after(&Entry::Start).expect("the first run starts");
         let hosts = [0, 1].map(|host| self.hosts.number(Host::new(host_name(host), host == 0)));
         let mut world = World {
             committed: self.records.number(begun),

@@ -62,7 +62,7 @@ pub fn step(id: &str, work: Work) -> Step {
         timeout: Span::from_secs(60),
         retry: Retry { attempts: 1, delay: Span(0) },
         on_failure: OnFailure::Halt,
-        unreachable: Unreachable::Skip,
+        unreachable: Unreachable::Fail,
         parallel: None,
         register: None,
         keep: None,

@@ -15,10 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    plan::Plan,
-    verdict::{Failure, Verdict},
-};
+use crate::{plan::Plan, verdict::Verdict};
 
 /// How long one world may take by the machine's clock: beyond it, something in it spins.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -210,24 +207,5 @@ fn path(path: &Path) -> String {
 
 /// The simulation is at fault, which is a failure too.
 fn broken(plan: Plan, what: &str) -> Verdict {
-    Verdict {
-        seed: plan.seed,
-        failure: Some(Failure {
-            invariant: "simulation".to_owned(),
-            what: what.to_owned(),
-            at: 0.0,
-            begun: 0.0,
-            last_lines: Vec::new(),
-            plan,
-        }),
-        seconds: 0.0,
-        events: 0,
-        entries: 0,
-        runs: 0,
-        effects: 0,
-        crashes: 0,
-        lines: 0,
-        digest: String::new(),
-        cpu_seconds: 0.0,
-    }
+    Verdict::broken(plan, "simulation", what.to_owned(), 0.0, Vec::new())
 }

@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0, nothing was violated; 1, something was; 2, it could not be run.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use baton_simulation::{
@@ -39,6 +39,9 @@ struct Arguments {
     /// Tell the whole story, with what the coordinators and agents say themselves
     #[arg(long)]
     trace: bool,
+    /// Print what is planned to happen, and run nothing
+    #[arg(long)]
+    show_plan: bool,
     /// Leave failing plans as long as they are
     #[arg(long)]
     no_shrink: bool,
@@ -56,6 +59,9 @@ struct Arguments {
     one: bool,
 }
 
+/// Of the processor, for one tick: a thousand times what one takes.
+const SPIN_MAX: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SEEDS: u64 = 100;
 /// For each bug that is put in on purpose.
 const SEEDS_OF_A_MUTATION: u64 = 500;
@@ -74,6 +80,10 @@ fn main() -> ExitCode {
 /// True where nothing was violated.
 fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(plan) = one_plan(arguments)? {
+        if arguments.show_plan {
+            println!("{}", serde_json::to_string(&plan).context("write the plan")?);
+            return Ok(true);
+        }
         if arguments.one || arguments.trace {
             let verdict = here(plan, arguments)?;
             if arguments.one {
@@ -131,11 +141,36 @@ fn here(plan: Plan, arguments: &Arguments) -> Result<Verdict> {
         story.aloud();
         telling::listen(&story);
     }
+    watch(&plan, &story, arguments.one);
     let mut world = World::new(plan, story, directory.path())?;
     if arguments.ground_alone {
         world.judge_by_the_ground_alone();
     }
     Ok(world.run())
+}
+
+/// Where something in a world goes round without time passing, nothing in the world can say so. This thread can: it has no part in it.
+fn watch(plan: &Plan, story: &Story, as_json: bool) {
+    let (plan, story) = (plan.clone(), story.clone());
+    std::thread::spawn(move || {
+        let mut seen = (entropy::now_us(), entropy::processor());
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            let (now_us, spent) = (entropy::now_us(), entropy::processor());
+            if now_us != seen.0 {
+                seen = (now_us, spent);
+            } else if spent - seen.1 > SPIN_MAX {
+                let what = format!("something goes round without an end: {SPIN_MAX:?} of the processor for one tick");
+                let at = now_us as f64 / 1_000_000.0;
+                let verdict = Verdict::spinning(plan, what, at, story.last_lines());
+                match serde_json::to_string(&verdict) {
+                    Ok(json) if as_json => println!("{json}"),
+                    _ => println!("{}", told(&verdict)),
+                }
+                std::process::exit(1);
+            }
+        }
+    });
 }
 
 fn told(verdict: &Verdict) -> String {

@@ -221,6 +221,7 @@ fn follow(tasks: &mut Tasks, before: &State, after: &State, tick: u64) -> Vec<(T
                     (TaskStatus::Due { .. }, TaskStatus::Ended { outcome }) if *outcome != Outcome::Unknown => {
                         Some(format!("its outcome is committed: {}", outcome.as_str()))
                     }
+                    (TaskStatus::Due { .. }, TaskStatus::Skipped { why }) => Some(format!("it was left out: {why}")),
                     (TaskStatus::Ended { outcome: Outcome::Unknown }, TaskStatus::Ended { outcome }) => {
                         Some(format!("its late outcome is committed: {}", outcome.as_str()))
                     }

@@ -36,3 +36,29 @@ pub struct Failure {
     pub last_lines: Vec<String>,
     pub plan: Plan,
 }
+
+impl Verdict {
+    /// Of a world that was not let run to its end.
+    pub fn broken(plan: Plan, invariant: &str, what: String, at: f64, last_lines: Vec<String>) -> Self {
+        let seed = plan.seed;
+        // When things began to go wrong is not known: nothing is taken for too late.
+        let failure = Failure { invariant: invariant.to_owned(), what, at, begun: 0.0, last_lines, plan };
+        Self {
+            seed,
+            failure: Some(failure),
+            seconds: at,
+            events: 0,
+            entries: 0,
+            runs: 0,
+            effects: 0,
+            crashes: 0,
+            lines: 0,
+            digest: String::new(),
+            cpu_seconds: 0.0,
+        }
+    }
+
+    pub fn spinning(plan: Plan, what: String, at: f64, last_lines: Vec<String>) -> Self {
+        Self::broken(plan, "no spin", what, at, last_lines)
+    }
+}

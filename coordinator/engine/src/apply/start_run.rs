@@ -197,6 +197,7 @@ fn open_step(step: &Step) -> StepState {
                 params: task.params.clone(),
                 timeout: step.timeout,
                 attempt: 0,
+                dispatched: false,
                 status: TaskStatus::Pending,
                 report: None,
             })

@@ -101,6 +101,7 @@ fn list_undo(run: &mut Run) -> Vec<StepId> {
                     action: task.action,
                     timeout: step.timeout,
                     attempt: 0,
+                    dispatched: false,
                     status: TaskStatus::Pending,
                     report: None,
                 })

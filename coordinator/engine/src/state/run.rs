@@ -159,6 +159,9 @@ pub struct TaskState {
     /// From 1; 0 while it was never due.
     pub attempt: u32,
     pub status: TaskStatus,
+    /// This attempt may have been ordered. Kept only for steps that leave out who is unreachable: of any other nobody asks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dispatched: bool,
     /// Of the last attempt that has one.
     pub report: Option<Report>,
 }

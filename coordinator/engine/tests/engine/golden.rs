@@ -53,7 +53,12 @@ fn proposals_of_every_command_keep_their_form() {
         ("report_task", Command::ReportTask { task: task.clone(), report }),
         ("decline_task", Command::DeclineTask { task: task.clone(), fault }),
         ("expire_task", Command::ExpireTask { task: task.clone() }),
-        ("skip_unreachable", Command::SkipUnreachable { task, evidence: "2 of 3".to_owned() }),
+        ("record_dispatch", Command::RecordDispatch { tasks: vec![task.clone()] }),
+        (
+            "skip_unreachable_at_rest",
+            Command::SkipUnreachable { task: task.clone(), evidence: "2 of 3".to_owned(), at_rest: true },
+        ),
+        ("skip_unreachable", Command::SkipUnreachable { task, evidence: "2 of 3".to_owned(), at_rest: false }),
         ("acknowledge_fence", Command::AcknowledgeFence { run: run.clone(), host: name("h1"), index: 7 }),
         ("confirm_step", Command::ConfirmStep { run: run.clone(), step }),
         (

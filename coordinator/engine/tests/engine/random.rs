@@ -286,7 +286,11 @@ fn one_press(world: &mut World, press: &Press) {
         }
         Press::Unreachable(pick) => {
             if let Some(task) = some_task(world, *pick, 2) {
-                world.tell(Command::SkipUnreachable { task, evidence: "no session".to_owned() });
+                if pick.is_multiple_of(3) {
+                    world.tell(Command::RecordDispatch { tasks: vec![task.clone()] });
+                }
+                let at_rest = pick.is_multiple_of(2);
+                world.tell(Command::SkipUnreachable { task, evidence: "no session".to_owned(), at_rest });
             }
         }
         Press::Redefine { members } => {

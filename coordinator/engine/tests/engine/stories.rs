@@ -6,7 +6,7 @@ use baton_engine::{
 };
 use baton_model::{
     digest::Digest,
-    ids::{Epoch, StepId},
+    ids::{Epoch, StepId, TaskId},
     outcome::{DATA_BYTES_MAX, Outcome::*},
     plan::{Condition, Kind, OnFailure, Retry, Unreachable, Work},
     time::Span,
@@ -233,10 +233,47 @@ fn an_unreachable_host_is_left_out_only_where_the_step_says_so() {
     let run = world.start(vec![vec![step], vec![act("2", &["h2"])]]);
     let evidence = "2 of 3".to_owned();
     let task = world.task(&run, "1@h1#1");
-    assert_eq!(world.tell(Command::SkipUnreachable { task, evidence: evidence.clone() }), Answer::Done);
+    let command = Command::SkipUnreachable { task, evidence: evidence.clone(), at_rest: false };
+    assert_eq!(world.tell(command), Answer::Done);
     let task = world.task(&run, "2@h2#1");
-    assert_eq!(world.tell(Command::SkipUnreachable { task, evidence }), Answer::Already);
+    assert_eq!(world.tell(Command::SkipUnreachable { task, evidence, at_rest: true }), Answer::Already);
     assert_eq!(world.orders(), "2@h2#1");
+}
+
+#[test]
+fn an_attempt_that_may_have_been_ordered_is_left_out_only_where_it_is_at_rest() {
+    let mut world = World::new();
+    let mut step = act("1", &["h1"]);
+    step.unreachable = Unreachable::Skip;
+    let run = world.start(vec![vec![step], vec![act("2", &["h2"])]]);
+    let first = world.task(&run, "1@h1#1");
+    assert_eq!(world.tell(Command::RecordDispatch { tasks: vec![first.clone()] }), Answer::Done);
+    assert_eq!(world.tell(Command::RecordDispatch { tasks: vec![first.clone()] }), Answer::Already);
+    let left_out = |task: &TaskId, at_rest| {
+        let evidence = "2 of 3".to_owned();
+        Command::SkipUnreachable { task: task.clone(), evidence, at_rest }
+    };
+    assert_eq!(world.tell(left_out(&first, false)), Answer::Already);
+    assert_eq!(world.orders(), "1@h1#1");
+    // The next attempt was not ordered yet.
+    world.report(&run, "1@h1#1", Failed);
+    world.retry(&run, None, None);
+    let second = world.task(&run, "1@h1#2");
+    assert_eq!(world.tell(Command::RecordDispatch { tasks: vec![first] }), Answer::Already);
+    assert_eq!(world.tell(left_out(&second, false)), Answer::Done);
+    assert_eq!(world.orders(), "2@h2#1");
+
+    let run = {
+        world.report(&run, "2@h2#1", Changed);
+        let mut step = act("1", &["h1"]);
+        step.unreachable = Unreachable::Skip;
+        world.start(vec![vec![step]])
+    };
+    let task = world.task(&run, "1@h1#1");
+    assert_eq!(world.tell(Command::RecordDispatch { tasks: vec![task.clone()] }), Answer::Done);
+    assert_eq!(world.tell(left_out(&task, true)), Answer::Done);
+    assert_eq!(world.tell(Command::RecordDispatch { tasks: vec![task] }), Answer::Already);
+    assert_eq!(world.orders(), "");
 }
 
 #[test]

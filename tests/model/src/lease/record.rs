@@ -12,7 +12,7 @@ use baton_model::{
     author::{Actor, Author},
     group::Lease,
     ids::Epoch,
-    plan::{Kind, Plan, Step, Unreachable, Work},
+    plan::{Kind, Plan, Step, Work},
     time::Span,
 };
 
@@ -83,7 +83,7 @@ impl Record {
     /// The move alone, which waits for the lease as long as the engine does by itself.
     fn plan(&self) -> Plan {
         let moves = step("move", Work::Transfer { detach_old: false, because: None });
-        let moves = Step { timeout: Span(0), unreachable: Unreachable::Fail, ..moves };
+        let moves = Step { timeout: Span(0), ..moves };
         procedure::plan(&self.0, Kind::Forced, |_, _| vec![moves])
     }
 

@@ -17,10 +17,8 @@ pub enum Switch {
     ReignNotAnnounced,
     /// A raise is acknowledged while what it ends still acts.
     RaiseAnsweredAtOnce,
-    /// None is taken out, and one is added: what a mend of the dispatcher would do about hosts that are left out. It leaves out only what
-    /// was made due in its own reign, so that no earlier leader can have ordered it; and what it has once proposed to leave out it
-    /// never orders in this reign, since a proposal that failed may have been committed all the same.
-    LeftOutCarefully,
+    /// A leader orders what may be left out without the log's having said so.
+    OrderedUnrecorded,
 }
 
 /// Whether an action can be observed.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_engine::due;
+use baton_engine::due::{self, DueOrder};
 use baton_model::ids::TaskId;
 
 use super::{
@@ -20,10 +20,6 @@ pub struct Leader {
     pub voice: Voice,
     /// The record that it has applied, by its number.
     pub view: u32,
-    /// That with which its reign began.
-    pub since: u32,
-    /// The entry by which it leaves a task out, by its number; see [`Switch::LeftOutCarefully`](super::Switch::LeftOutCarefully).
-    pub withheld: Option<u32>,
     pub lines: [Line; 2],
 }
 
@@ -49,14 +45,15 @@ pub fn announcement(voice: Voice, record: &Record, host: usize, request: u8) -> 
     Message::Down { voice, host, what: Down::Reign { request, marks: mark.into_iter().collect(), floors } }
 }
 
-/// Orders and fences for one host that has acknowledged the reign.
-pub fn orders(voice: Voice, record: &Record, host: usize, given: &Given) -> (Vec<Message>, Given) {
+/// Orders and fences for one host that has acknowledged the reign. `unrecorded`: also what the log must be told of first.
+pub fn orders(voice: Voice, record: &Record, host: usize, given: &Given, unrecorded: bool) -> (Vec<Message>, Given) {
     let host = host_name(host);
     let duties = due::due_except(&record.state, NOW, |task| given.get(task).copied());
     let mut given = given.clone();
     let mut messages = Vec::new();
     let mut say = |what| messages.push(Message::Down { voice, host: host.clone(), what });
-    for order in duties.orders.into_iter().filter(|order| order.task.host == host) {
+    let may_be_given = |order: &DueOrder| order.task.host == host && (unrecorded || !order.awaits_record());
+    for order in duties.orders.into_iter().filter(may_be_given) {
         given.insert(order.task.clone(), order.index);
         say(Down::Execute(order.task, order.index));
     }

@@ -1,13 +1,9 @@
 //! What the leader may propose: what agents have said, what an operator may say, and what it gives up by itself.
 
 use baton_engine::state::TaskStatus;
-use baton_model::ids::TaskId;
+use baton_model::{ids::TaskId, plan::Unreachable};
 
-use super::{
-    Orders, Switch, World,
-    message::{Down, Message, Voice},
-    record::Entry,
-};
+use super::{Orders, World, message::Message, record::Entry};
 use crate::procedure::group_name;
 
 impl Orders {
@@ -36,11 +32,17 @@ impl Orders {
             entries.extend([Entry::Abort(run.id.clone()), Entry::Retry(run.id.clone()), Entry::Resume(run.id.clone())]);
             entries.extend(run.current_steps().into_iter().map(|step| Entry::Skip(run.id.clone(), step)));
         }
+        let due = run.steps.iter().flat_map(|(step, state)| state.tasks.iter().map(move |task| (step, task)));
+        let due: Vec<TaskId> = due
+            .filter(|(_, task)| matches!(task.status, TaskStatus::Due { .. }))
+            .map(|(step, task)| run.task_id(step, task))
+            .collect();
+        if self.unreachable() == Unreachable::Skip {
+            entries.extend(due.iter().cloned().map(Entry::Dispatch));
+        }
+        // Whether the host is out of reach or not: what the leader believes of it can be wrong in the next moment.
         if world.left.left_out > 0 {
-            let due = run.steps.iter().flat_map(|(step, state)| state.tasks.iter().map(move |task| (step, task)));
-            let due = due.filter(|(_, task)| matches!(task.status, TaskStatus::Due { .. }));
-            let tasks = due.map(|(step, task)| run.task_id(step, task));
-            entries.extend(tasks.filter(|task| self.may_be_left_out(world, voice, task)).map(Entry::LeaveOut));
+            entries.extend(due.into_iter().map(Entry::LeaveOut));
         }
         if world.left.expiries > 0 {
             for (step, state) in &run.steps {
@@ -50,29 +52,5 @@ impl Orders {
             }
         }
         entries
-    }
-
-    fn may_be_left_out(&self, world: &World, voice: Voice, task: &TaskId) -> bool {
-        let began = self.records.get(Self::current(world).since).state.index;
-        let status = self.records.get(world.committed).task(task).map(|task| task.status.clone());
-        let is_of_this_reign = matches!(status, Some(TaskStatus::Due { index, .. }) if index > began);
-        let careful = self.extent.switch == Switch::LeftOutCarefully;
-        !self.was_ordered(world, voice, task) && (is_of_this_reign || !careful)
-    }
-
-    pub(super) fn is_withheld(&self, withheld: Option<u32>, message: u32) -> bool {
-        let Some(entry) = withheld.map(|entry| self.entries.get(entry)) else { return false };
-        match (&*entry, &*self.messages.get(message)) {
-            (Entry::LeaveOut(task), Message::Down { what: Down::Execute(ordered, _), .. }) => task == ordered,
-            _ => false,
-        }
-    }
-
-    /// What this leader has ordered in this reign is not left out, whatever became of its session.
-    fn was_ordered(&self, world: &World, by: Voice, task: &TaskId) -> bool {
-        world.said.iter().any(|message| match &*self.messages.get(*message) {
-            Message::Down { voice, what: Down::Execute(ordered, _), .. } => *voice == by && ordered == task,
-            _ => false,
-        })
     }
 }

@@ -14,7 +14,7 @@ use baton_model::{
     author::{Actor, Author},
     ids::{HostName, RunId, StepId, TaskId},
     outcome::{Fault, Outcome, Report},
-    plan::{Kind, Plan, Task, Work},
+    plan::{Kind, Plan, Task, Unreachable, Work},
     time::Moment,
 };
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub enum Entry {
         index: u64,
     },
     Expire(TaskId),
+    /// It is about to be ordered.
+    Dispatch(TaskId),
     /// Its host is out of reach, and its step says that it is left out then.
     LeaveOut(TaskId),
     Abort(RunId),
@@ -52,12 +54,15 @@ pub struct Record {
     pub authorities: BTreeSet<(TaskId, u64)>,
     /// Up to where each host has said that nothing older acts there.
     pub fenced: BTreeMap<(RunId, HostName), u64>,
+    /// What the steps say of a host that is out of reach.
+    unreachable: Unreachable,
 }
 
 impl Record {
     /// The group is defined; `h1` is its primary, and nothing runs.
-    pub fn initial() -> Self {
-        let mut record = Self { state: State::default(), authorities: BTreeSet::new(), fenced: BTreeMap::new() };
+    pub fn initial(unreachable: Unreachable) -> Self {
+        let (authorities, fenced) = (BTreeSet::new(), BTreeMap::new());
+        let mut record = Self { state: State::default(), authorities, fenced, unreachable };
         let definition = procedure::definition(None);
         let answer = record.apply(Command::DefineGroup { group: group_name(), definition }, NOW);
         assert_eq!(answer, Answer::Defined { revision: 1 });
@@ -107,7 +112,8 @@ impl Record {
             Entry::Decline(task) => Command::DeclineTask { task, fault: Fault::new("BTN-0433", "it is over", "") },
             Entry::Fenced { run, host, index } => Command::AcknowledgeFence { run, host, index },
             Entry::Expire(task) => Command::ExpireTask { task },
-            Entry::LeaveOut(task) => Command::SkipUnreachable { task, evidence: String::new() },
+            Entry::Dispatch(task) => Command::RecordDispatch { tasks: vec![task] },
+            Entry::LeaveOut(task) => Command::SkipUnreachable { task, evidence: String::new(), at_rest: false },
             Entry::Abort(run) => Command::AbortRun { run },
             Entry::Skip(run, step) => Command::SkipTasks { run, target: Target { step: Some(step), host: None } },
             Entry::Retry(run) => Command::RetryTasks { run, target: Target { step: None, host: None } },
@@ -121,7 +127,9 @@ impl Record {
             let mut stop = step("stop", act(old, "service.stop"));
             stop.undo = vec![task(old, "service.start")];
             let moves = step("move", Work::Transfer { detach_old: false, because: None });
-            vec![stop, moves, step("start", act(new, "service.start"))]
+            let mut start = step("start", act(new, "service.start"));
+            (stop.unreachable, start.unreachable) = (self.unreachable, self.unreachable);
+            vec![stop, moves, start]
         })
     }
 

@@ -4,6 +4,7 @@ mod crashes;
 mod damage;
 mod first_step;
 mod handover;
+mod left_out;
 mod leases;
 mod limited;
 mod loss;
