@@ -107,7 +107,7 @@ pub fn run(
         }
     };
     std::thread::scope(|scope| {
-        (0..jobs.max(1)).for_each(|_| drop(scope.spawn(&work)));
+        (0..jobs.max(1)).for_each(|_| drop(scope.spawn(work)));
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error.context("keep the results")),

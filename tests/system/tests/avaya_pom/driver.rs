@@ -65,7 +65,7 @@ pub async fn drive(
 }
 
 /// What is logged from now on.
-pub fn orders(pom: &Pom) -> Orders {
+pub fn from_now(pom: &Pom) -> Orders {
     Orders::of(&pom.cluster).expect("the logs")
 }
 
