@@ -401,7 +401,8 @@ impl Executor {
                     let started = Moment(self.options.clock.now_unix_ms());
                     let entry = Entry::Started { order: order.clone(), received: *received, started };
                     self.options.crash.at(Point::BeforeStarted);
-                    self.journal.commit(vec![Change::Task(task, entry)])?;
+                    self.journal.commit(vec![Change::Task(task.clone(), entry)])?;
+                    tracing::info!(%task, "task begins");
                     self.options.crash.at(Point::Started);
                 }
                 let _ = answer.send(verdict);

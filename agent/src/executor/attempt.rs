@@ -229,6 +229,7 @@ impl Attempt {
     }
 
     async fn check(&self, perform: &dyn Perform, context: &Context) -> End {
+        tracing::info!(task = %self.order.task, "task begins");
         match ended_in_time(context, perform.act(context)).await {
             Some(Ok(effect)) => End { data: effect.data, ..End::good(Outcome::Unchanged, effect.summary) },
             // A check that was cut off has shown nothing; what it was to show does not hold as far as anybody knows.

@@ -55,6 +55,9 @@ fn run(arguments: &[String], directory: &Path) -> Result<ExitCode, String> {
         Err(error) => Err(error),
     };
     if outcome.is_ok() {
+        if !call.cmdlet.starts_with("Get-") {
+            *world.state.performed.entry(call.cmdlet.clone()).or_default() += 1;
+        }
         world.save()?;
     }
     match fault {

@@ -3,6 +3,7 @@
 //! Several shells may be called at once: the file `lync.lock` is held by one.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
@@ -24,6 +25,10 @@ pub struct State {
     pub mirrors: Vec<Mirror>,
     /// Instances of SQL Server that can be reached, by FQDN; unknown ones cannot.
     pub sql_servers: Vec<String>,
+    /// How often each cmdlet that changes something did so: written together with the change, so that it is exact whenever the
+    /// program dies. The calls are not: one is noted before its effect.
+    #[serde(default)]
+    pub performed: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,12 +4,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
+use baton_crashes::{
+    drive::{Attendant, Way, begin, drive},
+    news::{Chronicle, News},
+};
 use baton_lab::{
     cluster::{Binaries, until},
     genesys::{Installation, Pace, Site, installation::NAME, site::GROUP},
@@ -34,99 +36,59 @@ enum Victim {
 /// What was done to services, by (machine, service, verb): each as often as it happened.
 type Counts = BTreeMap<(String, String, String), usize>;
 
-/// The orders that coordinators send, as their logs tell at the moment of sending.
-struct Orders {
-    logs: Vec<(PathBuf, u64)>,
+/// Kills at the first order of every step, and tries again what has halted for a server that was killed.
+struct Killer {
+    victim: Victim,
+    ordered: BTreeSet<String>,
+    /// Steps at which somebody died.
+    killed: BTreeSet<String>,
+    /// A server that was killed stays away until the run has halted for it, or has waited for it long enough.
+    gone: Option<(String, Instant)>,
 }
 
-impl Orders {
-    fn of(lab: &Installation) -> Self {
-        let logs = (0..lab.cluster.coordinators()).map(|number| (lab.cluster.coordinator_log(number).to_owned(), 0));
-        let mut orders = Self { logs: logs.collect() };
-        orders.news();
-        orders
+impl Attendant<Installation> for Killer {
+    async fn told(&mut self, lab: &mut Installation, news: &News) -> Result<()> {
+        let News::Ordered { coordinator, task } = news else { return Ok(()) };
+        if !self.ordered.insert(task.step.clone()) {
+            return Ok(());
+        }
+        comes_back(lab, self.gone.take()).await;
+        if accident(lab, self.victim, *coordinator, &task.host) {
+            if self.victim == Victim::Instance {
+                self.gone = Some((task.host.clone(), Instant::now()));
+            }
+            self.killed.insert(task.step.clone());
+        }
+        Ok(())
     }
 
-    /// (coordinator, step, host) of every order logged since the last call.
-    fn news(&mut self) -> Vec<(usize, String, String)> {
-        let mut news = Vec::new();
-        for (number, (path, offset)) in self.logs.iter_mut().enumerate() {
-            let mut file = File::open(&*path).expect("a coordinator's log");
-            file.seek(SeekFrom::Start(*offset)).expect("seek in the log");
-            let mut text = String::new();
-            file.read_to_string(&mut text).expect("read the log");
-            let whole = text.rfind('\n').map_or(0, |end| end + 1);
-            *offset += whole as u64;
-            for line in text[..whole].lines() {
-                let Some((_, task)) = line.split_once("ordered task=") else { continue };
-                let told = task.split_once('/').and_then(|(_, rest)| rest.split_once('@'));
-                let Some((step, rest)) = told else { continue };
-                let host: String = rest.chars().take_while(|c| *c != '#').collect();
-                news.push((number, step.to_owned(), host));
-            }
+    async fn halted(&mut self, lab: &mut Installation, why: &str) -> Result<()> {
+        comes_back(lab, self.gone.take()).await;
+        // Only a server that was killed may hold a run up, and it is named.
+        assert_eq!(self.victim, Victim::Instance, "killed at {:?}: {why}", self.killed);
+        assert!(why.contains("node") && why.contains("BTN-"), "{why}");
+        eprintln!("halted, and tried again: {why}");
+        Ok(())
+    }
+
+    async fn meanwhile(&mut self, lab: &mut Installation, _: &Way) -> Result<()> {
+        if self.gone.as_ref().is_some_and(|(_, since)| since.elapsed() > AWAY) {
+            comes_back(lab, self.gone.take()).await;
         }
-        news
+        Ok(())
     }
 }
 
 /// Starts `words`, and sees the run to its end while accidents happen. Returns the steps at which there was one, and how often the
 /// run halted.
 async fn see_through(lab: &mut Installation, words: &[&str], victim: Victim) -> (BTreeSet<String>, usize) {
-    let mut orders = Orders::of(lab);
-    let mut all = words.to_vec();
-    all.extend(["--yes", "--detach", "-o", "json"]);
-    let started = lab.cluster.baton(&all).expect("run baton");
-    assert!(started.status.success(), "{words:?}: {}", String::from_utf8_lossy(&started.stderr));
-    let runs = lab.cluster.json(&["runs", NAME]).expect("the runs");
-    let number = |id: &str| id.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
-    let ids = runs.as_array().into_iter().flatten().filter_map(|run| run["id"].as_str());
-    let run = ids.max_by_key(|id| number(id)).expect("a run").to_owned();
-    let (mut ordered, mut killed, mut halts) = (BTreeSet::new(), BTreeSet::new(), 0);
-    // A server that was killed stays away until the run has halted for it, or has waited for it long enough.
-    let mut gone: Option<(String, Instant)> = None;
-    let (begun, mut looked) = (Instant::now(), Instant::now());
-    loop {
-        assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}; killed at {killed:?}");
-        let news = orders.news();
-        if news.is_empty() && looked.elapsed() > Duration::from_millis(500) {
-            looked = Instant::now();
-            // Nobody may lead at the moment: then it is asked again.
-            if let Ok(view) = lab.cluster.json(&["show", &run]) {
-                if view["over"] == true {
-                    comes_back(lab, gone.take()).await;
-                    assert_eq!(view["phase"], "succeeded", "killed at {killed:?}: {view}");
-                    return (killed, halts);
-                }
-                if view["phase"] == "halted" {
-                    comes_back(lab, gone.take()).await;
-                    let why = view["why"].as_str().unwrap_or_default().to_owned();
-                    // Only a server that was killed may hold a run up, and it is named.
-                    assert_eq!(victim, Victim::Instance, "killed at {killed:?}: {why}");
-                    assert!(why.contains("node") && why.contains("BTN-"), "{why}");
-                    eprintln!("halted, and tried again: {why}");
-                    halts += 1;
-                    let again = lab.cluster.baton(&["retry", &run, "--reason", "the server is back"]).expect("baton");
-                    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
-                }
-            }
-        }
-        if gone.as_ref().is_some_and(|(_, since)| since.elapsed() > AWAY) {
-            comes_back(lab, gone.take()).await;
-        }
-        for (coordinator, step, host) in news {
-            if !ordered.insert(step.clone()) {
-                continue;
-            }
-            comes_back(lab, gone.take()).await;
-            if accident(lab, victim, coordinator, &host) {
-                if victim == Victim::Instance {
-                    gone = Some((host, Instant::now()));
-                }
-                killed.insert(step);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let mut chronicle = Chronicle::of(&lab.cluster).expect("the logs");
+    let run = begin(&lab.cluster, words).expect("a run");
+    let mut killer = Killer { victim, ordered: BTreeSet::new(), killed: BTreeSet::new(), gone: None };
+    let driven = drive(lab, &mut chronicle, &run, WITHIN, &mut killer).await;
+    let way = driven.unwrap_or_else(|error| panic!("killed at {:?}: {error:#}", killer.killed));
+    comes_back(lab, killer.gone.take()).await;
+    (killer.killed, way.halts.len())
 }
 
 /// Starts a killed server again, as an administrator would.
@@ -187,7 +149,7 @@ async fn survives(victim: Victim) {
     lab.cluster.wait_for_leader(WITHIN).expect("a leader");
     let noted = lab.world.effects().expect("effects").len();
     let accept = format!("--accept-data-loss={NAME}");
-    let words = ["failover", NAME, "--reason", "site 1 is gone", &accept];
+    let words = ["failover", NAME, &accept];
     // A host that went a moment ago is not yet known to be out of reach.
     let (killed, halts) = see_through(&mut lab, &words, victim).await;
     eprintln!("failover: {victim:?} killed at {killed:?}, halted {halts} times");
@@ -201,7 +163,7 @@ async fn survives(victim: Victim) {
     let forced = || Site::BOTH.map(|site| lab.world.instances.asked(&site.instance(), "FORCE_FAILOVER").len());
     let before = forced();
     assert_eq!(before[0], 0, "nothing was forced at Node 1");
-    let words = ["run", NAME, "switchback", "--reason", "site 1 is repaired"];
+    let words = ["run", NAME, "switchback"];
     let (killed, halts) = see_through(&mut lab, &words, victim).await;
     eprintln!("switchback: {victim:?} killed at {killed:?}, halted {halts} times");
     assert!(killed.len() >= if victim == Victim::Instance { 14 } else { 30 }, "{killed:?}");

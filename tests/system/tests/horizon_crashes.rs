@@ -4,19 +4,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use baton_crashes::{
+    drive::{begin, drive},
+    first_orders::{FirstOrders, Order},
+    news::Chronicle,
+};
 use baton_lab::{
     cluster::{Binaries, until},
     horizon::{self, Database, Organization, Side, appliance::Service},
     installation::{Installation, Size},
     packages,
 };
+
 /// How long a run may take with all its accidents, on a loaded machine.
 const WITHIN: Duration = Duration::from_secs(300);
 const GROUP: &str = "desktone-provider";
@@ -39,41 +42,6 @@ async fn installation(directory: &std::path::Path) -> Installation {
 fn directory() -> tempfile::TempDir {
     let open = std::fs::Permissions::from_mode(0o755);
     tempfile::Builder::new().prefix("baton-system-").permissions(open).tempdir().expect("a folder")
-}
-
-/// The orders that coordinators send, as their logs tell at the moment of sending: the only way to kill somebody exactly then.
-struct Orders {
-    logs: Vec<(PathBuf, u64)>,
-}
-
-impl Orders {
-    fn of(installation: &Installation) -> Self {
-        let logs = (0..installation.cluster.coordinators())
-            .map(|number| (installation.cluster.coordinator_log(number).to_owned(), 0))
-            .collect();
-        let mut orders = Self { logs };
-        orders.news();
-        orders
-    }
-
-    /// (coordinator, step) of every order logged since the last call.
-    fn news(&mut self) -> Vec<(usize, String)> {
-        let mut news = Vec::new();
-        for (number, (path, offset)) in self.logs.iter_mut().enumerate() {
-            let mut file = File::open(&*path).expect("a coordinator's log");
-            file.seek(SeekFrom::Start(*offset)).expect("seek in the log");
-            let mut text = String::new();
-            file.read_to_string(&mut text).expect("read the log");
-            let whole = text.rfind('\n').map_or(0, |end| end + 1);
-            *offset += whole as u64;
-            for line in text[..whole].lines() {
-                let Some((_, task)) = line.split_once("ordered task=") else { continue };
-                let step = task.split_once('/').and_then(|(_, rest)| rest.split_once('@')).map(|(step, _)| step);
-                news.extend(step.map(|step| (number, step.to_owned())));
-            }
-        }
-        news
-    }
 }
 
 /// What the outside world says that was done on the new primary's appliance.
@@ -137,38 +105,18 @@ async fn fail_over(victim: Option<Victim>, only: Option<&str>) -> (Effects, BTre
     installation.cluster.kill_agent(&a.name);
     let before = installation.world.effects(&b).expect("the appliance's record").len();
 
-    let mut orders = Orders::of(&installation);
-    let started = installation
-        .cluster
-        .baton(&["failover", GROUP, "--yes", "--detach", "--reason", "A is dead"])
-        .expect("run baton");
-    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-    let run = format!("{GROUP}-1");
-    let (mut killed, mut ordered) = (BTreeSet::new(), BTreeSet::new());
-    let (begun, mut looked) = (Instant::now(), Instant::now());
-    let end = loop {
-        assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}; killed at {killed:?}");
-        let news = orders.news();
-        if news.is_empty() && looked.elapsed() > Duration::from_secs(1) {
-            looked = Instant::now();
-            // Nobody may lead at the moment: then ask again.
-            if let Ok(view) = installation.cluster.json(&["show", &run]) {
-                assert_ne!(view["phase"], "halted", "killed at {killed:?}: {}", view["why"]);
-                if view["over"] == true {
-                    break view;
-                }
-            }
+    let mut chronicle = Chronicle::of(&installation.cluster).expect("the logs");
+    let run = begin(&installation.cluster, &["failover", GROUP]).expect("a run");
+    let mut killed = BTreeSet::new();
+    let at = async |installation: &mut Installation, order: &Order| {
+        if only.is_none_or(|only| only == order.step) {
+            accident(installation, victim, order.coordinator, &b.name);
+            killed.insert(order.step.clone());
         }
-        for (coordinator, step) in news {
-            let first = ordered.insert(step.clone());
-            if first && only.is_none_or(|only| only == step) {
-                accident(&mut installation, victim, coordinator, &b.name);
-                killed.insert(step);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(1));
     };
-    assert_eq!(end["phase"], "succeeded", "killed at {killed:?}: {end}");
+    let mut attendant = FirstOrders::new(at, async |_: &mut Installation, why: &str| panic!("{run} halts: {why}"));
+    let driven = drive(&mut installation, &mut chronicle, &run, WITHIN, &mut attendant).await;
+    let ordered = driven.unwrap_or_else(|error| panic!("{error:#}")).ordered;
     for service in Service::ALL {
         installation.world.ready(&b, service, Duration::from_secs(30)).await.expect("the service works");
     }

@@ -4,12 +4,14 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
+use baton_crashes::{
+    drive::{Attendant, Way, begin, drive},
+    news::{Chronicle, News},
+};
 use baton_lab::{
     cluster::{Binaries, until},
     horizon,
@@ -19,7 +21,6 @@ use baton_lab::{
         control::{StatementFault as Mishap, What},
     },
 };
-use serde_json::Value;
 
 /// How long a run may take with all its accidents, on a loaded machine.
 const WITHIN: Duration = Duration::from_secs(240);
@@ -63,53 +64,6 @@ const DEADLY_HOME: [Deadly; 7] = [
     (DEAD, "BACKUP DATABASE", 1, What::DieAfter),
     (NEW, "sp_add_log_shipping_secondary_database", 1, What::DieAfter),
 ];
-
-/// An order, as a coordinator's log tells it at the moment of sending: the only way to kill somebody exactly then.
-struct Order {
-    coordinator: usize,
-    step: String,
-    host: String,
-}
-
-struct Orders {
-    logs: Vec<(PathBuf, u64)>,
-}
-
-impl Orders {
-    fn of(chat: &Installation) -> Self {
-        let logs = (0..chat.cluster.coordinators())
-            .map(|number| (chat.cluster.coordinator_log(number).to_owned(), 0))
-            .collect();
-        let mut orders = Self { logs };
-        orders.news();
-        orders
-    }
-
-    /// Every order logged since the last call.
-    fn news(&mut self) -> Vec<Order> {
-        let mut news = Vec::new();
-        for (coordinator, (path, offset)) in self.logs.iter_mut().enumerate() {
-            let mut file = File::open(&*path).expect("a coordinator's log");
-            file.seek(SeekFrom::Start(*offset)).expect("seek in the log");
-            let mut text = String::new();
-            file.read_to_string(&mut text).expect("read the log");
-            let whole = text.rfind('\n').map_or(0, |end| end + 1);
-            *offset += whole as u64;
-            // RUN/STEP@HOST#ATTEMPT
-            for line in text[..whole].lines() {
-                let Some((_, task)) = line.split_once("ordered task=") else { continue };
-                let parts = task.split_once('/').and_then(|(_, rest)| rest.split_once('@'));
-                let parts = parts.and_then(|(step, rest)| Some((step, rest.split_once('#')?.0)));
-                news.extend(parts.map(|(step, host)| Order {
-                    coordinator,
-                    step: step.to_owned(),
-                    host: host.to_owned(),
-                }));
-            }
-        }
-        news
-    }
-}
 
 /// What the outside world says that was done.
 #[derive(Debug, PartialEq, Eq)]
@@ -242,61 +196,59 @@ struct Leg {
     halts: Vec<String>,
 }
 
-/// Drives a run to its end, with `victim` killed when a step is ordered for the first time. `sites`: those that are there; where it
-/// is one, its instance dies at every step, else that of the step's host.
-async fn leg(chat: &mut Installation, victim: Option<Victim>, words: &[&str], number: usize, sites: &[Site]) -> Leg {
-    let mut orders = Orders::of(chat);
-    let started =
-        chat.cluster.baton(&[words, &["--yes", "--detach", "--reason", "a test"]].concat()).expect("run baton");
-    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-    let run = format!("{GROUP}-{number}");
-    let mut leg = Leg { killed: BTreeSet::new(), ordered: BTreeSet::new(), halts: Vec::new() };
-    // An instance stays dead until the run has halted for it, or waits for it.
-    let mut gone: Option<Instant> = None;
-    let mut shipped = Instant::now();
-    let begun = Instant::now();
-    let mut looking = look(chat, &run);
-    loop {
-        assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}: {leg:#?}");
-        let news = orders.news();
-        if news.is_empty() && looking.is_finished() {
-            // Nobody may lead at the moment: then it is asked again.
-            let seen = (&mut looking).await.expect("looking does not panic").unwrap_or(Value::Null);
-            let waiting = |step: &Value| step["state"] == "waiting";
-            if seen["over"] == true {
-                assert_eq!(seen["phase"], "succeeded", "{}: {leg:#?}", seen["why"]);
-                break;
-            } else if seen["phase"] == "halted" {
-                leg.halts.push(why(&seen));
-                assert!(victim.is_some_and(Victim::is_instance), "{leg:#?}");
-                assert!(leg.halts.len() < 40, "it halts again and again: {leg:#?}");
-                revive(chat, sites).await;
-                gone = None;
-                drop(chat.cluster.baton(&["retry", &run, "--reason", "SQL Server runs again"]));
-            } else if seen["steps"].as_array().is_some_and(|steps| steps.iter().any(waiting)) {
-                drop(chat.cluster.baton(&["confirm", &run, "--reason", "seen"]));
-            }
-            looking = look(chat, &run);
+/// Kills at the first order of every step, and tries again what has halted for an instance that was killed. `sites`: those that are
+/// there; where it is one, its instance dies at every step, else that of the step's host.
+struct Killer<'a> {
+    victim: Option<Victim>,
+    sites: &'a [Site],
+    ordered: BTreeSet<String>,
+    killed: BTreeSet<String>,
+    /// An instance stays dead until the run has halted for it, or waits for it.
+    gone: Option<Instant>,
+    shipped: Instant,
+}
+
+impl Attendant<Installation> for Killer<'_> {
+    async fn told(&mut self, chat: &mut Installation, news: &News) -> Result<()> {
+        let News::Ordered { coordinator, task } = news else { return Ok(()) };
+        if self.ordered.insert(task.step.clone()) && accident(chat, self.victim, *coordinator, &task.host, self.sites) {
+            self.gone = (self.victim == Some(Victim::Instance)).then(Instant::now);
+            self.killed.insert(task.step.clone());
         }
-        if gone.is_some_and(|since| since.elapsed() > AWAY) {
-            revive(chat, sites).await;
-            gone = None;
+        Ok(())
+    }
+
+    async fn halted(&mut self, chat: &mut Installation, why: &str) -> Result<()> {
+        assert!(self.victim.is_some_and(Victim::is_instance), "killed at {:?}: {why}", self.killed);
+        revive(chat, self.sites).await;
+        self.gone = None;
+        Ok(())
+    }
+
+    async fn meanwhile(&mut self, chat: &mut Installation, _: &Way) -> Result<()> {
+        if self.gone.is_some_and(|since| since.elapsed() > AWAY) {
+            revive(chat, self.sites).await;
+            self.gone = None;
         }
         // A job that died with its instance is started again by its schedule.
-        if leg.ordered.contains(SHIPS) && shipped.elapsed() > AWAY {
+        if self.ordered.contains(SHIPS) && self.shipped.elapsed() > AWAY {
             drop(chat.ship(DEAD, NEW));
-            shipped = Instant::now();
+            self.shipped = Instant::now();
         }
-        for order in news {
-            if leg.ordered.insert(order.step.clone()) && accident(chat, victim, &order, sites) {
-                gone = (victim == Some(Victim::Instance)).then(Instant::now);
-                leg.killed.insert(order.step);
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(())
     }
+}
+
+/// Drives a run to its end, with `victim` killed when a step is ordered for the first time.
+async fn leg(chat: &mut Installation, victim: Option<Victim>, words: &[&str], sites: &[Site]) -> Leg {
+    let mut chronicle = Chronicle::of(&chat.cluster).expect("the logs");
+    let run = begin(&chat.cluster, words).expect("a run");
+    let (ordered, killed, gone, shipped) = (BTreeSet::new(), BTreeSet::new(), None, Instant::now());
+    let mut killer = Killer { victim, sites, ordered, killed, gone, shipped };
+    let driven = drive(chat, &mut chronicle, &run, WITHIN, &mut killer).await;
+    let way = driven.unwrap_or_else(|error| panic!("killed at {:?}: {error:#}", killer.killed));
     revive(chat, sites).await;
-    leg
+    Leg { killed: killer.killed, ordered: way.ordered, halts: way.halts }
 }
 
 /// Starts the instances of these sites that do not run, as an administrator would.
@@ -335,7 +287,7 @@ async fn journey(victim: Option<Victim>) -> Journey {
     let [one, two] = DEAD.chat();
     chat.crash(&[DEAD.database(), one, two]).expect("the power cut");
     deadly(&chat, victim, &DEADLY);
-    let there = leg(&mut chat, victim, &["failover", GROUP], 1, &[NEW]).await;
+    let there = leg(&mut chat, victim, &["failover", GROUP], &[NEW]).await;
     for server in NEW.chat() {
         chat.health(&server).await.expect("the chat server works");
     }
@@ -347,7 +299,7 @@ async fn journey(victim: Option<Victim>) -> Journey {
     writer.has_written(10, WITHIN).await.expect("writes in Dallas");
     let before = Before::of(&chat);
     deadly(&chat, victim, &DEADLY_HOME);
-    let way = leg(&mut chat, victim, &["run", GROUP, "failback"], 2, &Site::BOTH).await;
+    let way = leg(&mut chat, victim, &["run", GROUP, "failback"], &Site::BOTH).await;
     let record = writer.stop().await;
     for server in DEAD.chat() {
         chat.health(&server).await.expect("the chat server works");
@@ -355,37 +307,20 @@ async fn journey(victim: Option<Victim>) -> Journey {
     Journey { there, home: (home(&chat, &before, &record.acknowledged), way) }
 }
 
-/// Asks for the run beside everything else: while nobody leads the answer takes its time, and orders must not wait for it.
-fn look(chat: &Installation, run: &str) -> tokio::task::JoinHandle<Option<Value>> {
-    let mut command = chat.cluster.command(&["show", run, "-o", "json"]);
-    tokio::task::spawn_blocking(move || {
-        let output = command.output().ok().filter(|output| output.status.success())?;
-        serde_json::from_slice(&output.stdout).ok()
-    })
-}
-
-/// Every fault of a halted run.
-fn why(view: &Value) -> String {
-    let steps = view["steps"].as_array().into_iter().flatten();
-    let tasks = steps.flat_map(|step| step["tasks"].as_array().into_iter().flatten());
-    let faults = tasks.filter(|task| !task["fault"].is_null()).map(|task| task["fault"].to_string());
-    format!("{} {}", view["why"], faults.collect::<Vec<_>>().join("; "))
-}
-
 /// SIGKILL; who has an init system is started again. The instance stays dead until somebody notices. `false`: the step has no such victim.
-fn accident(chat: &mut Installation, victim: Option<Victim>, order: &Order, sites: &[Site]) -> bool {
+fn accident(chat: &mut Installation, victim: Option<Victim>, leader: usize, host: &str, sites: &[Site]) -> bool {
     match victim {
         None | Some(Victim::Statement) => {}
         Some(Victim::Leader) => {
-            chat.cluster.kill_coordinator(order.coordinator);
-            chat.cluster.start_coordinator(chat.fleet.registry(), order.coordinator).expect("start it again");
+            chat.cluster.kill_coordinator(leader);
+            chat.cluster.start_coordinator(chat.fleet.registry(), leader).expect("start it again");
         }
         Some(Victim::Agent) => {
-            chat.cluster.kill_agent(&order.host);
-            chat.cluster.start_agent(chat.fleet.registry(), &order.host).expect("start it again");
+            chat.cluster.kill_agent(host);
+            chat.cluster.start_agent(chat.fleet.registry(), host).expect("start it again");
         }
         Some(Victim::Instance) => {
-            let of_host = || sites.iter().find(|site| site.database() == order.host);
+            let of_host = || sites.iter().find(|site| site.database() == host);
             let Some(site) = (if let [only] = sites { Some(only) } else { of_host() }) else { return false };
             chat.fleet.kill(&site.database(), SERVICE).expect("killed");
         }

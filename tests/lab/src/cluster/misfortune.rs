@@ -29,6 +29,18 @@ impl Cluster {
         self.agents.get_mut(host)?.daemon.as_mut()?.ended()
     }
 
+    /// The coordinators that were started and not killed or stopped since.
+    pub fn running_coordinators(&self) -> Vec<usize> {
+        let running = self.coordinators.iter().enumerate().filter(|(_, node)| node.daemon.is_some());
+        running.map(|(number, _)| number).collect()
+    }
+
+    /// The hosts whose agents were started and not killed since.
+    pub fn running_agents(&self) -> Vec<String> {
+        let running = self.agents.iter().filter(|(_, node)| node.daemon.is_some());
+        running.map(|(host, _)| host.clone()).collect()
+    }
+
     /// Where a coordinator listens.
     pub fn coordinator_address(&self, number: usize) -> SocketAddr {
         self.address(number as u8)

@@ -3,6 +3,7 @@
 //! Apart from the instances: it is the other half of the truth, in files of its own.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -79,6 +80,13 @@ impl Topology {
             mirrors.filter_map(|mirror| mirror["principal"].as_str()).map(str::to_owned).collect();
         principals.sort();
         Ok(principals)
+    }
+
+    /// How often each cmdlet that changes something did so.
+    pub fn performed(&self) -> Result<BTreeMap<String, u64>> {
+        let state = self.state()?;
+        let counts = state["performed"].as_object().into_iter().flatten();
+        Ok(counts.map(|(cmdlet, times)| (cmdlet.clone(), times.as_u64().unwrap_or_default())).collect())
     }
 
     /// The cmdlets that change something, as they were called since `before` of them.

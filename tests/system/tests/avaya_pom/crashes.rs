@@ -12,7 +12,7 @@ use baton_lab::{
 };
 
 use crate::driver::{
-    Order, Orders, WITHIN, Way, begin, begin_to_resume, drive, instance, nothing, pom, recovered, stop,
+    Order, Orders, WITHIN, Way, begin, begin_to_resume, drive, from_now, instance, nothing, pom, recovered, stop,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ struct Leg {
 
 /// Drives a run to its end with somebody killed at the first order of every step.
 async fn leg(pom: &mut Pom, victim: Victim, begin: impl FnOnce(&Pom) -> String) -> Leg {
-    let mut orders = Orders::of(pom);
+    let mut orders = from_now(pom);
     let run = begin(pom);
     let mut killed = BTreeSet::new();
     let way = drive(
@@ -273,7 +273,7 @@ async fn gone_at(pom: &mut Pom, run: &str, orders: &mut Orders, step: &str, mach
 async fn an_instance_that_is_gone_halts_the_run_until_it_is_back() {
     let directory = tempfile::tempdir().expect("a folder");
     let mut pom = pom(directory.path(), true).await;
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin(&pom, "db2");
     // Step 3 is the failover itself.
     let way = gone_at(&mut pom, &run, &mut orders, "3", "pomdb2", &["step 3", "POMDB2"]).await;
@@ -288,7 +288,7 @@ async fn an_instance_that_is_gone_halts_the_run_until_it_is_back() {
 async fn an_old_primary_that_is_gone_halts_what_needs_it_and_is_not_taken_for_well() {
     let directory = tempfile::tempdir().expect("a folder");
     let mut pom = pom(directory.path(), true).await;
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin(&pom, "db2");
     gone_at(&mut pom, &run, &mut orders, "3", "pomdb1", &["step 3", "POMDB1"]).await;
     let effects = effects(&pom).await;
@@ -302,7 +302,7 @@ async fn an_old_primary_that_is_gone_halts_what_needs_it_and_is_not_taken_for_we
 
     stop(&pom);
     pause(&pom, "POMDB1");
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin_to_resume(&pom, "db1");
     let way = gone_at(&mut pom, &run, &mut orders, "1", "pomdb1", &["step 1", "POMDB1"]).await;
     assert!(!way.halts.is_empty(), "{way:#?}");
@@ -310,7 +310,7 @@ async fn an_old_primary_that_is_gone_halts_what_needs_it_and_is_not_taken_for_we
     assert_eq!(command::group(&pom.cluster, GROUP).expect("status")["limits"], serde_json::json!([]));
 
     stop(&pom);
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin_to_resume(&pom, "db1");
     let awaited = async |pom: &mut Pom, order: &Order| {
         if order.step != "2" {
@@ -336,7 +336,7 @@ async fn an_old_primary_that_is_gone_halts_what_needs_it_and_is_not_taken_for_we
 async fn a_previous_primary_that_cannot_be_asked_is_limited_until_it_has_been_brought_back() {
     let directory = tempfile::tempdir().expect("a folder");
     let mut pom = pom(directory.path(), true).await;
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin(&pom, "db2");
     gone_at(&mut pom, &run, &mut orders, "4", "pomdb1", &["step 4", "POMDB1"]).await;
     let group = command::group(&pom.cluster, GROUP).expect("status");
@@ -345,7 +345,7 @@ async fn a_previous_primary_that_cannot_be_asked_is_limited_until_it_has_been_br
     assert!(limits.contains("data movement paused on pomdb1, as far as is known: it could not be asked"), "{limits}");
     recovered(&pom, "pomdb1").await;
     stop(&pom);
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin_to_resume(&pom, "db1");
     let way =
         drive(&mut pom, &mut orders, &run, async |_, _| nothing().await, async |_, why| panic!("it halts: {why}"))

@@ -1,22 +1,15 @@
-//! Drives a run to its end as a patient operator would, and tells of every order at the moment when it is sent.
+//! A quick world, and runs in it that are driven to their end, with a word at every order at the moment when it is sent.
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    future::Future,
-    io::{Read as _, Seek as _, SeekFrom},
-    path::{Path, PathBuf},
-    process::Output,
-    time::{Duration, Instant},
-};
+use std::{future::Future, path::Path, process::Output, time::Duration};
 
+use baton_crashes::first_orders::FirstOrders;
+pub use baton_crashes::{drive::Way, first_orders::Order, news::Chronicle as Orders};
 use baton_lab::{
     cluster::{Binaries, until},
     horizon,
     pom::{AVAILABILITY_GROUP, DATABASE, GROUP, POM_SERVERS, Pom, SERVERS, SERVICE, Setting},
     sqlserver::{self, world},
 };
-use serde_json::Value;
 
 /// How long a run may take with all its accidents, on a loaded machine.
 pub const WITHIN: Duration = Duration::from_secs(180);
@@ -58,110 +51,22 @@ pub fn stop(pom: &Pom) {
     assert!(POM_SERVERS.iter().all(|server| !pom.fleet.runs(server.0, SERVICE)), "POM is stopped");
 }
 
-/// The orders that coordinators send, as their logs tell at the moment of sending: the only way to do something exactly then.
-pub struct Orders {
-    logs: Vec<(PathBuf, u64)>,
-}
-
-/// One of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
-    pub coordinator: usize,
-    pub step: String,
-    pub host: String,
-}
-
-impl Orders {
-    /// From now on.
-    pub fn of(pom: &Pom) -> Self {
-        let logs = (0..pom.cluster.coordinators()).map(|number| (pom.cluster.coordinator_log(number).to_owned(), 0));
-        let mut orders = Self { logs: logs.collect() };
-        orders.news();
-        orders
-    }
-
-    fn news(&mut self) -> Vec<Order> {
-        let mut news = Vec::new();
-        for (coordinator, (path, offset)) in self.logs.iter_mut().enumerate() {
-            let mut file = File::open(&*path).expect("a coordinator's log");
-            file.seek(SeekFrom::Start(*offset)).expect("seek in the log");
-            let mut text = String::new();
-            file.read_to_string(&mut text).expect("read the log");
-            let whole = text.rfind('\n').map_or(0, |end| end + 1);
-            *offset += whole as u64;
-            for line in text[..whole].lines() {
-                // ordered task=RUN/STEP@HOST#ATTEMPT
-                let task = line.split_once("ordered task=").and_then(|(_, task)| task.split_once('/'));
-                let Some((step, host)) = task.and_then(|(_, rest)| rest.split_once('@')) else { continue };
-                let host = host.split('#').next().unwrap_or_default().to_owned();
-                news.push(Order { coordinator, step: step.to_owned(), host });
-            }
-        }
-        news
-    }
-}
-
-/// What happened on the way.
-#[derive(Debug, Default)]
-pub struct Way {
-    /// Steps that were ordered.
-    pub ordered: BTreeSet<String>,
-    /// Why it halted, each time.
-    pub halts: Vec<String>,
-    pub view: Value,
-}
-
 /// Drives a run to its end: a person confirms what is asked and retries what has halted, after `mend`. `at` is told of the first
 /// order of every step, also while the command is asked how the run is.
 pub async fn drive(
     pom: &mut Pom,
     orders: &mut Orders,
     run: &str,
-    mut at: impl AsyncFnMut(&mut Pom, &Order),
-    mut mend: impl AsyncFnMut(&mut Pom, &str),
+    at: impl AsyncFnMut(&mut Pom, &Order),
+    mend: impl AsyncFnMut(&mut Pom, &str),
 ) -> Way {
-    let (begun, mut way) = (Instant::now(), Way::default());
-    let mut looking = look(pom, run);
-    loop {
-        assert!(begun.elapsed() < WITHIN, "{run} is not over after {WITHIN:?}: {way:#?}");
-        let news = orders.news();
-        for order in &news {
-            if way.ordered.insert(order.step.clone()) {
-                at(pom, order).await;
-            }
-        }
-        if news.is_empty() && looking.is_finished() {
-            // Nobody may lead at the moment: then it is asked again.
-            if let Some(view) = looking.await.expect("looking does not panic") {
-                way.view = view;
-                let waits = way.view["steps"].as_array().into_iter().flatten().any(|step| step["state"] == "waiting");
-                if way.view["over"] == true {
-                    // Orders of the last moment.
-                    way.ordered.extend(orders.news().into_iter().map(|order| order.step));
-                    return way;
-                } else if way.view["phase"] == "halted" {
-                    let why = way.view["why"].as_str().unwrap_or_default().to_owned();
-                    way.halts.push(why.clone());
-                    assert!(way.halts.len() < 12, "{run} halts again and again: {:#?}", way.halts);
-                    mend(pom, &why).await;
-                    drop(pom.cluster.json(&["retry", run, "--reason", "mended"]));
-                } else if waits {
-                    drop(pom.cluster.json(&["confirm", run, "--reason", "seen"]));
-                }
-            }
-            looking = look(pom, run);
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let driven = baton_crashes::drive::drive(pom, orders, run, WITHIN, &mut FirstOrders::new(at, mend)).await;
+    driven.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// Asks the command how a run is, beside everything else.
-fn look(pom: &Pom, run: &str) -> tokio::task::JoinHandle<Option<Value>> {
-    let mut command = pom.cluster.command(&["show", run, "-o", "json"]);
-    tokio::task::spawn_blocking(move || {
-        let output = command.output().ok().filter(|output| output.status.success())?;
-        serde_json::from_slice(&output.stdout).ok()
-    })
+/// What is logged from now on.
+pub fn from_now(pom: &Pom) -> Orders {
+    Orders::of(&pom.cluster).expect("the logs")
 }
 
 /// Waits until an instance that was started again is what it was: it runs, and its copy moves or leads.

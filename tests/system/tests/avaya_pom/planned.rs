@@ -11,7 +11,7 @@ use baton_lab::{
     story::{command, pom::milliseconds},
 };
 
-use crate::driver::{Orders, begin, drive, instance, nothing, pom, recovered};
+use crate::driver::{begin, drive, from_now, instance, nothing, pom, recovered};
 
 /// When each POM server's service ended last, by its own journal.
 fn last_stops(pom: &Pom) -> Vec<i64> {
@@ -28,7 +28,7 @@ async fn no_database_is_told_anything_before_pom_is_stopped_on_every_server() {
     let mut pom = pom(directory.path(), true).await;
     // One server hangs: its script ends it the hard way after ten seconds.
     assert!(pom.fleet.freeze("pom3", SERVICE, true));
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin(&pom, "db2");
     let way =
         drive(&mut pom, &mut orders, &run, async |_, _| nothing().await, async |_, why| panic!("it halts: {why}"))
@@ -80,7 +80,7 @@ async fn a_switchover_never_sends_force_whatever_goes_wrong_at_the_failover() {
             };
             control.add_fault(fault).expect("a fault");
         }
-        let mut orders = Orders::of(&pom);
+        let mut orders = from_now(&pom);
         let run = begin(&pom, member);
         // What died is started again, as an init system would.
         let revived = matches!(what, Some(What::DieBefore | What::DieAfter)).then(|| revive(&pom, new));

@@ -8,7 +8,7 @@ use baton_lab::{
     story::{command::newest_run, pom::effects},
 };
 
-use crate::driver::{Orders, WITHIN, begin, begin_to_resume, drive, nothing, pom, recovered, start, stop};
+use crate::driver::{WITHIN, begin, begin_to_resume, drive, from_now, nothing, pom, recovered, start, stop};
 
 const RESUME: [&str; 5] = ["run", GROUP, "resume-data-movement", "-i", "member=db1"];
 
@@ -35,7 +35,7 @@ fn refused(pom: &Pom, asked: impl FnOnce(&Pom) -> Output, code: &str, words: &[&
 async fn resuming_while_pom_runs_is_refused_before_there_is_a_run() {
     let directory = tempfile::tempdir().expect("a folder");
     let mut pom = pom(directory.path(), true).await;
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin(&pom, "db2");
     let way = drive(&mut pom, &mut orders, &run, async |_, _| nothing().await, async |_, why| panic!("{why}")).await;
     assert_eq!(way.view["phase"], "succeeded", "{way:#?}");
@@ -90,7 +90,7 @@ async fn resuming_while_pom_runs_is_refused_before_there_is_a_run() {
     .expect("over");
 
     stop(&pom);
-    let mut orders = Orders::of(&pom);
+    let mut orders = from_now(&pom);
     let run = begin_to_resume(&pom, "db1");
     let way = drive(&mut pom, &mut orders, &run, async |_, _| nothing().await, async |_, why| panic!("{why}")).await;
     assert_eq!(way.view["phase"], "succeeded", "{way:#?}");

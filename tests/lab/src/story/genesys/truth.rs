@@ -74,6 +74,15 @@ impl Standing {
         );
     }
 
+    /// All of it, by name.
+    pub fn facts(&self) -> BTreeMap<String, String> {
+        let mut facts = BTreeMap::from([("primary by SQL Server".to_owned(), self.primaries.join(", "))]);
+        facts.extend(self.modes.iter().map(|(instance, mode)| (format!("mode of {instance}"), mode.clone())));
+        facts.extend(self.movement.iter().map(|(copy, words)| (format!("copy of {copy}"), words.clone())));
+        facts.extend(self.running.iter().map(|(machine, names)| (format!("runs on {machine}"), names.join(", "))));
+        facts
+    }
+
     pub fn words(&self, other: &Self) -> String {
         if self == other {
             let count: usize = self.running.values().map(Vec::len).sum();

@@ -1,0 +1,267 @@
+//! One cell of the matrix: a runbook, a party, a moment. One run in one world, with that party killed at that moment of every step.
+//!
+//! Apart from the matrix, which knows nothing of a run. What makes a cell red is told in words; nothing is tried twice.
+
+use std::{
+    collections::BTreeSet,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use baton_lab::{cluster::until, story::command};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::{
+    drive::{Way, begin, drive},
+    end_state::EndState,
+    limits::{RUN_WITHIN, SETTLED_WITHIN, SOON},
+    news::Chronicle,
+    party::{Moment, Party},
+    procedure::{Programs, Runbook, Stage},
+    saboteur::{Saboteur, leader},
+};
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    pub runbook: Runbook,
+    pub party: Party,
+    pub moment: Moment,
+}
+
+impl Cell {
+    /// Why there is nobody to kill, where that is so for every step.
+    pub fn without_victim(&self) -> Option<&'static str> {
+        self.runbook.no_database.filter(|_| self.party == Party::Database)
+    }
+
+    pub fn id(&self) -> String {
+        format!("{} {} {}", self.runbook.id(), self.party, self.moment)
+    }
+}
+
+/// The run without any accident.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Undisturbed {
+    pub end_state: EndState,
+    pub ordered: BTreeSet<String>,
+    pub begun: BTreeSet<String>,
+    pub asked: BTreeSet<String>,
+    /// Steps in the plan.
+    pub steps: usize,
+    pub seconds: f64,
+}
+
+/// What came of a cell's run; it is green when `red` is empty.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Steps at which somebody died, at which somebody could have, and that were ordered or asked.
+    pub struck: usize,
+    pub possible: usize,
+    pub steps: usize,
+    /// How often somebody died once more in the recovery.
+    pub again: usize,
+    pub halts: usize,
+    pub facts: usize,
+    pub seconds: f64,
+    pub red: Vec<String>,
+}
+
+/// A folder that user postgres can enter.
+fn folder() -> Result<TempDir> {
+    let open = std::fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("baton-crashes-").permissions(open).tempdir().context("make a folder")
+}
+
+/// Runs the runbook with no accident.
+pub async fn undisturbed(runbook: &Runbook, programs: &Programs) -> Result<Undisturbed> {
+    let begun = Instant::now();
+    let directory = folder()?;
+    let mut world = runbook.build(directory.path(), programs).await?;
+    let mut chronicle = Chronicle::of(world.cluster())?;
+    let words = world.words();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let run = begin(world.cluster(), &words)?;
+    let way = drive(world.as_mut(), &mut chronicle, &run, RUN_WITHIN, &mut Bystander).await?;
+    let expected = world.expected();
+    let end_state = settled(world.as_mut(), |state| {
+        let wrong = expected.iter().filter(|(fact, wanted)| state.get(fact) != Some(wanted.as_str()));
+        wrong.map(|(fact, wanted)| format!("{fact}: {:?}, and {wanted:?} is expected", state.get(fact))).collect()
+    })
+    .await?;
+    ensure!(end_state.wrong.is_empty(), "the undisturbed run ended wrongly: {}", end_state.wrong.join("; "));
+    let Way { ordered, begun: began, asked, view, .. } = way;
+    ensure!(!ordered.is_empty(), "no step was ordered");
+    let steps = steps(&view);
+    Ok(Undisturbed {
+        end_state: end_state.seen,
+        ordered,
+        begun: began,
+        asked,
+        steps,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// Nobody, but the world's own business goes on.
+struct Bystander;
+
+impl crate::drive::Attendant<Stage> for Bystander {
+    async fn meanwhile(&mut self, world: &mut Stage, way: &Way) -> Result<()> {
+        world.meanwhile(way).await
+    }
+}
+
+/// Runs the cell. `wanted` waits for the undisturbed run's word. `logs`: where the logs of a red one are kept.
+pub async fn perform(
+    cell: &Cell,
+    programs: &Programs,
+    wanted: impl FnOnce() -> Result<Undisturbed>,
+    logs: Option<&Path>,
+) -> Verdict {
+    let begun = Instant::now();
+    let mut verdict = Verdict::default();
+    let ended = async {
+        let directory = folder()?;
+        let mut world = cell.runbook.build(directory.path(), programs).await?;
+        let ended = disturbed(cell, world.as_mut(), wanted, &mut verdict).await;
+        let red = ended.is_err() || !verdict.red.is_empty();
+        if let Some(logs) = logs.filter(|_| red) {
+            keep_logs(world.as_ref(), &logs.join(cell.id().replace(['/', ' '], "-")))?;
+        }
+        ended
+    };
+    if let Err(error) = ended.await {
+        verdict.red.push(format!("{error:#}"));
+    }
+    verdict.seconds = begun.elapsed().as_secs_f64();
+    verdict
+}
+
+async fn disturbed(
+    cell: &Cell,
+    world: &mut Stage,
+    wanted: impl FnOnce() -> Result<Undisturbed>,
+    verdict: &mut Verdict,
+) -> Result<()> {
+    let mut chronicle = Chronicle::of(world.cluster())?;
+    let leads = leader(world)?;
+    let runs = runs(world)?;
+    let run = match cell.party {
+        Party::CommandLine => begin_and_die(world)?,
+        _ => {
+            let words = world.words();
+            begin(world.cluster(), &words.iter().map(String::as_str).collect::<Vec<_>>())?
+        }
+    };
+    let mut saboteur = Saboteur::new(cell.party, cell.moment, &run, leads);
+    let driven = drive(world, &mut chronicle, &run, RUN_WITHIN, &mut saboteur).await;
+    (verdict.struck, verdict.possible, verdict.again) =
+        (saboteur.struck.len(), saboteur.possible.len(), saboteur.again);
+    let way = driven.with_context(|| format!("killed at steps {:?}", saboteur.struck))?;
+    (verdict.halts, verdict.steps) = (way.halts.len(), way.ordered.len() + way.asked.len());
+    saboteur.finish(world).await?;
+
+    let wanted = wanted()?;
+    let mut red = |fine: bool, what: String| {
+        if !fine {
+            verdict.red.push(what);
+        }
+    };
+    red(!saboteur.struck.is_empty(), "nobody was killed at any step".to_owned());
+    let missed: Vec<_> = saboteur.possible.difference(&saboteur.struck).collect();
+    red(missed.is_empty(), format!("nobody died at steps {missed:?}"));
+    let moments = match cell.moment {
+        Moment::Before => &way.ordered,
+        Moment::During | Moment::Again => &way.begun,
+        Moment::After => &way.ended,
+    };
+    let missed: Vec<_> = moments.difference(&saboteur.possible).collect();
+    red(cell.party == Party::Database || missed.is_empty(), format!("the moment of steps {missed:?} was missed"));
+    red(cell.moment != Moment::Again || saboteur.again > 0, "nobody was killed in a recovery".to_owned());
+    red(way.ordered == wanted.ordered, format!("ordered were {:?}, undisturbed {:?}", way.ordered, wanted.ordered));
+    red(way.asked == wanted.asked, format!("asked at steps {:?}, undisturbed {:?}", way.asked, wanted.asked));
+    let planned = steps(&way.view);
+    red(planned == wanted.steps, format!("the run has {planned} steps, undisturbed {}", wanted.steps));
+    let more = until(SOON, "the runs", || self::runs(world))? - runs;
+    red(more == 1, format!("{more} runs were begun"));
+    let loose = if cell.party == Party::Database { world.loose() } else { &[] };
+    let end = settled(world, |state| state.differences(&wanted.end_state, loose)).await?;
+    verdict.facts = end.seen.facts();
+    verdict.red.extend(end.wrong);
+    Ok(())
+}
+
+/// What was seen when the world had come to rest, and what was still wrong with it.
+struct Rest {
+    seen: EndState,
+    wrong: Vec<String>,
+}
+
+/// Looks until nothing is wrong any more, or for long enough.
+async fn settled(world: &mut Stage, wrong: impl Fn(&EndState) -> Vec<String>) -> Result<Rest> {
+    let begun = Instant::now();
+    loop {
+        let seen = world.end_state().await.context("take the end state")?;
+        let found = wrong(&seen);
+        if found.is_empty() || begun.elapsed() > SETTLED_WITHIN {
+            return Ok(Rest { seen, wrong: found });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn steps(view: &serde_json::Value) -> usize {
+    view["steps"].as_array().map_or(0, Vec::len)
+}
+
+/// How many runs the group has had.
+fn runs(world: &Stage) -> Result<usize> {
+    let runs = world.cluster().json(&["runs", world.group()])?;
+    Ok(runs.as_array().context("a list of runs")?.len())
+}
+
+/// A `baton` that begins the run is killed, each one a little later than the one before, until one has left a run. One that has left
+/// none may have been killed at whatever moment before the run was in the log.
+fn begin_and_die(world: &Stage) -> Result<String> {
+    let cluster = world.cluster();
+    let newest = || until(SOON, "the runs", || command::newest_run(cluster, world.group()));
+    let before = newest()?;
+    let words = world.words();
+    for attempt in 0..200_u32 {
+        let mut baton = cluster.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        baton.args(["--yes", "--reason", "a test"]).stdout(Stdio::null()).stderr(Stdio::null());
+        die(baton, Duration::from_millis(u64::from(attempt) * 15))?;
+        match newest()? {
+            Some(run) if Some(&run) != before.as_ref() => return Ok(run),
+            _ => {}
+        }
+    }
+    anyhow::bail!("baton {} leaves no run, however late it is killed", words.join(" "))
+}
+
+/// Starts it, and kills it after so long: this is the accident, and no wait.
+fn die(mut command: Command, after: Duration) -> Result<()> {
+    let mut child = command.spawn().context("start baton")?;
+    std::thread::sleep(after);
+    child.kill().context("kill baton")?;
+    child.wait().context("wait for baton").map(drop)
+}
+
+/// What everybody said, for whoever looks into a red cell.
+fn keep_logs(world: &Stage, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    let cluster = world.cluster();
+    let coordinators = (0..cluster.coordinators())
+        .map(|number| (format!("c{}.log", number + 1), cluster.coordinator_log(number).to_owned()));
+    let agents =
+        cluster.agents().into_iter().map(|host| (format!("{host}.log"), cluster.agent_directory(&host).join("log")));
+    for (name, log) in coordinators.chain(agents) {
+        std::fs::copy(&log, folder.join(name)).with_context(|| format!("keep {}", log.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! Teradata Data Mover: primary and secondary servers, of which one side at a time may be active, with real PostgreSQL repositories.
+//!
+//! Counted by the services' own journals, by what clients were answered, and by the jobs that the repositories hold.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use baton_lab::{
+    cluster::Cluster,
+    data_mover::{
+        Client, Installation, Side,
+        installation::{NAME, Setting},
+        judge,
+    },
+    horizon::properties,
+    packages,
+    processes::Registry,
+};
+
+use super::{Procedure, Programs, Stage, standing, words};
+use crate::{
+    drive::{Place, complete},
+    end_state::EndState,
+    limits::{SETTLED_WITHIN, SOON, UNDISTURBED_WITHIN},
+    log::Task,
+};
+
+struct DataMover {
+    // Dropped first: it writes to the world below.
+    client: Client,
+    lab: Installation,
+    runbook: &'static str,
+    /// Lines in journals before it began.
+    journal: usize,
+}
+
+impl Place for DataMover {
+    fn cluster(&self) -> &Cluster {
+        &self.lab.cluster
+    }
+}
+
+impl Place for Installation {
+    fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+pub async fn build(runbook: &'static str, directory: &Path, programs: &Programs) -> Result<Box<Stage>> {
+    let installed = packages::ensure(&packages::DATA_MOVER, |line| eprintln!("{line}")).await?;
+    let (helper, binaries) = (programs.helper.clone(), programs.binaries.clone());
+    // Nothing happens by itself here, and no lease ends while coordinators come back.
+    let setting = Setting::by_hand();
+    let mut lab = Installation::build(directory, installed, helper, binaries, &setting, |_| {}).await?;
+    for side in Side::BOTH {
+        lab.world.start(side).await?;
+    }
+    let client = lab.start_client()?;
+    if runbook != "configure" {
+        complete(&mut lab, &["run", NAME, "configure"], UNDISTURBED_WITHIN).await?;
+        client.has_written(Side::Primary.server(), 5, SOON).await?;
+    }
+    if runbook == "switchback" {
+        complete(&mut lab, &["failover", NAME], UNDISTURBED_WITHIN).await?;
+        client.has_written(Side::Secondary.server(), 5, SOON).await?;
+    }
+    // What is started by hand on the side that is not active is stopped by its agent or by `configure`, whoever comes first: for that
+    // runbook all counts from the beginning.
+    let journal = if runbook == "configure" { 0 } else { lab.world.effects()?.len() };
+    Ok(Box::new(DataMover { client, lab, runbook, journal }))
+}
+
+impl DataMover {
+    /// Which side is active at the end.
+    fn active(&self) -> Side {
+        if self.runbook == "failover" { Side::Secondary } else { Side::Primary }
+    }
+
+    fn side(host: &str) -> Option<Side> {
+        Side::BOTH.into_iter().find(|side| side.machines().contains(&host))
+    }
+}
+
+#[async_trait(?Send)]
+impl Procedure for DataMover {
+    fn group(&self) -> &str {
+        NAME
+    }
+
+    fn words(&self) -> Vec<String> {
+        match self.runbook {
+            "failover" => words(&["failover", NAME]),
+            other => words(&["run", NAME, other]),
+        }
+    }
+
+    fn hands(&mut self) -> (&mut Cluster, &Registry) {
+        (&mut self.lab.cluster, self.lab.world.fleet.registry())
+    }
+
+    /// The repository of the side that the step is on.
+    fn database(&self, task: &Task) -> Result<Option<String>> {
+        Ok(Self::side(&task.host).map(|side| side.server().to_owned()))
+    }
+
+    async fn kill_database(&mut self, machine: &str) -> Result<bool> {
+        let side = Self::side(machine).context("a server of Data Mover")?;
+        Ok(self.lab.world.kill_repository(side)? > 0)
+    }
+
+    async fn start_database(&mut self, machine: &str) -> Result<()> {
+        let side = Self::side(machine).context("a server of Data Mover")?;
+        if self.lab.world.repository(side).endpoint().connect().await.is_ok() {
+            return Ok(());
+        }
+        self.lab.world.start_repository(side).await
+    }
+
+    fn called(&self, machine: &str) -> Vec<String> {
+        let side = Self::side(machine).map(|side| self.lab.world.repository(side).address.ip().to_string());
+        side.into_iter().chain([machine.to_owned()]).collect()
+    }
+
+    async fn end_state(&mut self) -> Result<EndState> {
+        let mut state = EndState::default();
+        standing(&self.lab.cluster, NAME, &mut state)?;
+        let active = self.active();
+        let fresh = self.client.has_written(active.server(), 5, SETTLED_WITHIN).await?;
+        state.note("clients are served in epoch", fresh.epoch);
+        for side in Side::BOTH {
+            state.note(format!("runs on the {} side", side.name()), self.lab.world.running_on(side).join(", "));
+            let text = self.lab.world.properties(side)?;
+            for name in ["cluster.mode", "cluster.epoch", "jobs.max.concurrent"] {
+                let value = properties::value(&text, name).unwrap_or_else(|| "not set".to_owned());
+                state.note(format!("{name} on {}", side.server()), value);
+            }
+        }
+        let effects = self.lab.world.effects()?.split_off(self.journal);
+        // Asking for what is so already has no effect.
+        let effects = effects.into_iter().filter(|(_, _, verb)| verb == "start" || verb == "stop");
+        state.count(effects.map(|(machine, what, verb)| format!("{verb} of {what} on {machine}")));
+        let record = self.client.record();
+        let verdict = judge::judge(&record.acknowledged);
+        state.note("two actives, by the clients' record", verdict.faults.join("; "));
+        if self.runbook == "switchback" {
+            // What the side that is left had acknowledged is at home afterwards, as it was acknowledged.
+            let of_secondary = record.acknowledged.iter().filter(|one| one.epoch == 2);
+            let kept = judge::kept(of_secondary, &self.lab.world.repository(Side::Primary).jobs().await?);
+            state.note("jobs that are lost or altered", kept.missing.len() + kept.altered.len());
+            state.note("jobs that were brought home", kept.present > 0);
+        }
+        Ok(state)
+    }
+
+    fn expected(&self) -> Vec<(&'static str, String)> {
+        let expected: &[(&'static str, &str)] = match self.runbook {
+            "configure" => &[
+                ("primary by Baton", "primary"),
+                ("epoch", "1"),
+                ("stop of dmdaemon on dm1", "1"),
+                ("runs on the secondary side", ""),
+            ],
+            "failover" => &[
+                ("primary by Baton", "secondary"),
+                ("epoch", "2"),
+                ("start of dmdaemon on dm2", "1"),
+                ("runs on the primary side", ""),
+            ],
+            _ => &[
+                ("primary by Baton", "primary"),
+                ("epoch", "3"),
+                ("jobs that are lost or altered", "0"),
+                ("jobs that were brought home", "true"),
+                ("start of dmsync on dm1", "1"),
+            ],
+        };
+        let mut expected: Vec<_> = expected.iter().map(|(fact, value)| (*fact, (*value).to_owned())).collect();
+        expected.push(("two actives, by the clients' record", String::new()));
+        expected
+    }
+}

@@ -1,0 +1,15 @@
+//! The part of the matrix whose turn it is, as the pipeline runs it. `CRASHES_SLICE` gives the turn to another one.
+
+use std::process::Command;
+
+#[test]
+fn whoever_is_killed_in_the_part_whose_turn_it_is_comes_to_the_same_end() {
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_baton-crashes")).args(["--turn", "--jobs", "2"]).output().expect("it runs");
+    let (said, table) = (String::from_utf8_lossy(&run.stderr), String::from_utf8_lossy(&run.stdout));
+    // Which part it was, also where all is well.
+    println!("{said}\n{table}");
+    assert!(run.status.success(), "{said}\n{table}");
+    // What ran, and not only that nothing failed.
+    assert!(table.contains(" 0 red") && !table.contains(" 0 green"), "{table}");
+}
