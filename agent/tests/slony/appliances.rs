@@ -139,10 +139,13 @@ impl Appliance {
     /// The server dies: nothing is written, no session hears of it.
     pub fn kill(&self) {
         let pid = self.postmaster().expect("it runs");
-        for child in children(pid).into_iter().chain([pid]) {
-            signal(child, libc::SIGKILL);
-        }
-        wait_until("the server is dead", || !Path::new(&format!("/proc/{pid}")).exists() || is_dead(pid));
+        // It stands still first: it would have new children for those that die, and they would hold on to its memory when it is
+        // started again.
+        signal(pid, libc::SIGSTOP);
+        wait_until("the server stands still", || stat(pid).is_none_or(|(state, _)| state == "T"));
+        let all: Vec<i32> = children(pid).into_iter().chain([pid]).collect();
+        all.iter().for_each(|one| signal(*one, libc::SIGKILL));
+        wait_until("the server is dead", || all.iter().all(|one| is_dead(*one)));
     }
 
     pub fn server(&self) -> Value {
