@@ -78,8 +78,9 @@ impl Appliance {
         let status = command.status().expect("it starts");
         assert!(
             status.success(),
-            "{program} {arguments:?}: {}",
-            fs::read_to_string(self.home.join("said.log")).expect("a file")
+            "{program} {arguments:?}: {}{}",
+            fs::read_to_string(self.home.join("said.log")).expect("a file"),
+            fs::read_to_string(self.home.join("postgres.log")).unwrap_or_default()
         );
     }
 
@@ -146,6 +147,8 @@ impl Appliance {
         let all: Vec<i32> = children(pid).into_iter().chain([pid]).collect();
         all.iter().for_each(|one| signal(*one, libc::SIGKILL));
         wait_until("the server is dead", || all.iter().all(|one| is_dead(*one)));
+        // Until init has buried it, its successor would take it for alive.
+        fs::remove_file(self.home.join("data/postmaster.pid")).expect("a dead server's lock");
     }
 
     pub fn server(&self) -> Value {
