@@ -15,4 +15,5 @@ pub mod leader;
 pub mod views;
 pub mod api;
 pub mod pages;
+mod breakdown;
 pub mod node;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{agent::AgentApi, operator::OperatorApi, peer::PeerApi},
+    breakdown,
     config::Config,
     leader::{Dispatcher, Lessor, Means, Reachability, Sampler, Successor, Watchman},
     pages::Pages,
@@ -75,8 +76,8 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
             Ok(connector.channel(&address))
         }
     };
-    let log =
-        Log::open(options, world.storage, Replica::watched(world.witness), peers).await.context("open the log")?;
+    let log = Log::open(options, world.storage, Replica::watched(world.witness), peers).await;
+    let log = log.map_err(|error| anyhow::Error::msg(breakdown::not_opened(&name, &config.data, &error)))?;
     if bootstrap {
         match log.initialize(members.clone()).await {
             Ok(()) => tracing::info!(cluster = config.cluster, members = members.len(), "cluster made"),
@@ -137,8 +138,14 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
     if let Some(address) = incoming.local_addr() {
         tracing::info!(%address, name, "listening");
     }
-    let agents =
-        AgentApi::new(name, config.delivery.heartbeat_ms, log.clone(), proposer.clone(), sessions.clone(), lessor);
+    let agents = AgentApi::new(
+        name.clone(),
+        config.delivery.heartbeat_ms,
+        log.clone(),
+        proposer.clone(),
+        sessions.clone(),
+        lessor,
+    );
     let operators = OperatorApi {
         log: log.clone(),
         proposer,
@@ -191,6 +198,12 @@ pub async fn run<L: Listen>(config: Config, world: World<L>, bootstrap: bool, st
             closed.cancelled().await;
             tokio::time::sleep(CLOSE_PATIENCE).await;
         } => tracing::info!("connections that did not end are cut"),
+        // A process whose log has stopped is a coordinator no more, and would never be one again.
+        failure = log.failed() => {
+            background.cancel();
+            sessions.end_all();
+            bail!(breakdown::stopped(&name, &config.data, &failure));
+        }
     }
     background.cancel();
     let _ = dispatching.await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use baton_engine::{
-    codec,
+    codec::{self, CodecError},
     command::{Answer, Command, Proposal},
 };
 use baton_log::{Log, ProposeError};
@@ -83,10 +83,23 @@ impl Proposer {
         let request = request.map(|id| request_of(&who, &id));
         let author = Author { who, when: self.now(), why: why.to_owned() };
         let payload = codec::encode_proposal(&Proposal { author, request, command });
+        // An entry that cannot be read stops every coordinator, and again at every start: it must not get into the log. JSON that is
+        // nested too deeply can be written and not be read, and an agent says what it likes in its data.
+        codec::decode_proposal(&payload).map_err(|error| ProposalError::Refused(unreadable(&error)))?;
         let proposed = self.log.propose(payload, PROPOSE_TIMEOUT).await?;
         match codec::decode_answer(&proposed.response).map_err(|error| ProposalError::Answer(error.to_string()))? {
             Answer::Refused { fault } => Err(ProposalError::Refused(fault)),
             answer => Ok(answer),
         }
     }
+}
+
+/// Nobody could read it again.
+fn unreadable(error: &CodecError) -> Fault {
+    let message = format!("what was to be written into the log could not be read again: {error}.");
+    Fault::new(
+        "BTN-0154",
+        message,
+        "Nothing was written. See what its author sent; with data that is less deep it is taken.",
+    )
 }

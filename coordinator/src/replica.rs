@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use baton_engine::{
     apply::{Position, apply},
-    codec,
+    codec::{self, CodecError},
     command::{Answer, Proposal},
     state::State,
 };
@@ -40,24 +40,21 @@ impl Replica {
     }
 }
 
+/// The fault of a coordinator that is too old for what is in its log.
+fn not_understood(what: &str, error: &CodecError) -> String {
+    let message = format!("{what} is not understood by this program, version {}: {error}.", env!("CARGO_PKG_VERSION"));
+    let remedy = "Install the version that the other coordinators have, and start this one again: nothing was left out, and it goes \
+                  on from there. If they have the same, this is a defect; report it.";
+    Fault::new("BTN-0199", message, remedy).to_string()
+}
+
 impl Application for Replica {
-    fn apply(&mut self, entry: AppliedEntry<'_>) -> Vec<u8> {
+    fn apply(&mut self, entry: AppliedEntry<'_>) -> Result<Vec<u8>, String> {
         let position = Position { index: entry.index, term: entry.term };
-        let answer = match codec::decode_proposal(entry.payload) {
-            Ok(proposal) => self.watched_apply(position, &proposal),
-            Err(codec::CodecError::Version { found }) => {
-                // Going on would make this node differ from those that understand it.
-                panic!("entry {} is written in version {found}; this program knows {}", entry.index, codec::VERSION)
-            }
-            Err(error) => Answer::Refused {
-                fault: Fault::new(
-                    "BTN-0199",
-                    format!("entry {} is {error}.", entry.index),
-                    "This is a defect; report it.",
-                ),
-            },
-        };
-        codec::encode_answer(&answer)
+        // Left out, it would make this node differ from those that understand it.
+        let proposal = codec::decode_proposal(entry.payload)
+            .map_err(|error| not_understood(&format!("entry {} of the log", entry.index), &error))?;
+        Ok(codec::encode_answer(&self.watched_apply(position, &proposal)))
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -65,10 +62,42 @@ impl Application for Replica {
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        self.state = codec::decode_state(snapshot).map_err(|error| error.to_string())?;
+        self.state = codec::decode_state(snapshot).map_err(|error| not_understood("the snapshot", &error))?;
         if let Some(witness) = &self.witness {
             witness.restored(&self.state);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn apply_to(replica: &mut Replica, index: u64, command: serde_json::Value) -> Result<Vec<u8>, String> {
+        let author = json!({ "who": { "kind": "coordinator", "name": "c1" }, "when": 1, "why": "" });
+        let entry = json!({ "version": codec::VERSION, "body": { "author": author, "command": command } }).to_string();
+        replica.apply(AppliedEntry { index, term: 1, payload: entry.as_bytes() })
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error_that_names_it_and_changes_nothing() {
+        let mut replica = Replica::default();
+        let known = json!({ "command": "remove_group", "group": "shop" });
+        apply_to(&mut replica, 1, known.clone()).expect("an answer");
+        let before = replica.state.clone();
+        for (command, word) in [
+            (json!({ "command": "of_tomorrow" }), "of_tomorrow"),
+            (json!({ "command": "remove_group", "group": "shop", "gently": true }), "command.gently"),
+        ] {
+            let why = apply_to(&mut replica, 2, command).expect_err("not known");
+            for part in ["BTN-0199", "entry 2 of the log", word, "Install the version"] {
+                assert!(why.contains(part), "no {part:?} in {why}");
+            }
+            assert_eq!(replica.state, before);
+        }
+        apply_to(&mut replica, 2, known).expect("it goes on there");
     }
 }

@@ -18,9 +18,10 @@ pub struct AppliedEntry<'a> {
 
 /// A deterministic state. The only way to change it is an entry.
 pub trait Application: Send + Sync + 'static {
-    /// Changes the state and says what the proposer is answered. Must not fail: whatever is wrong with an
-    /// entry is an answer. A panic stops this node before it acts on a state it does not understand.
-    fn apply(&mut self, entry: AppliedEntry<'_>) -> Vec<u8>;
+    /// Changes the state and says what the proposer is answered. Whatever is wrong with an entry is an answer. An error is for
+    /// what this program cannot know, an entry of a newer version: it stops this node, before the entry and for as long as it
+    /// does not know it, because a node that left it out would differ from those that do. A panic stops it as well.
+    fn apply(&mut self, entry: AppliedEntry<'_>) -> Result<Vec<u8>, String>;
 
     /// The whole state, so that [`Application::restore`] can rebuild it.
     fn snapshot(&self) -> Vec<u8>;

@@ -15,9 +15,9 @@ use crate::{Application, AppliedEntry};
 struct Counter(u64);
 
 impl Application for Counter {
-    fn apply(&mut self, _: AppliedEntry<'_>) -> Vec<u8> {
+    fn apply(&mut self, _: AppliedEntry<'_>) -> Result<Vec<u8>, String> {
         self.0 += 1;
-        self.snapshot()
+        Ok(self.snapshot())
     }
 
     fn snapshot(&self) -> Vec<u8> {

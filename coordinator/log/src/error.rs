@@ -16,6 +16,12 @@ pub enum Error {
     /// The file could not be opened, read or written.
     #[error("the log's storage: {0}")]
     Storage(String),
+    /// The file is not as it was written. Nothing in it can be trusted, and nothing of it was changed that could be.
+    #[error("the log's storage is damaged: {0}")]
+    Damaged(String),
+    /// The application does not know an entry, or a snapshot. In its own words.
+    #[error("{0}")]
+    NotUnderstood(String),
     /// [`crate::Log::initialize`] on a node that already has a log. Harmless when repeated.
     #[error("this node already belongs to a cluster")]
     AlreadyInitialized,
@@ -34,6 +40,15 @@ pub enum Error {
     /// The node stopped, on request or because its storage failed.
     #[error("the log has stopped: {0}")]
     Stopped(String),
+}
+
+/// Why a node stopped that nobody had asked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Its storage failed, or the application panicked.
+    Broken(String),
+    /// The application does not know an entry, or a snapshot. In its own words.
+    NotUnderstood(String),
 }
 
 /// A proposal or a read was not answered.

@@ -46,7 +46,7 @@ pub use openraft::AsyncRuntime;
 pub use redb::StorageBackend;
 
 pub use crate::application::{Application, AppliedEntry};
-pub use crate::error::{Error, ProposeError};
+pub use crate::error::{Error, Failure, ProposeError};
 pub use crate::leadership::Leadership;
 pub use crate::log::{Log, Proposed};
 pub use crate::options::{Options, Storage};

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{InitializeError, RaftError};
+use openraft::errors::{Fatal, InitializeError, RaftError};
 use openraft::{AsyncRuntime, Instant, LinearizerOption, Raft};
 use tokio::sync::watch;
 
 use crate::application::Application;
-use crate::error::{Error, ProposeError};
+use crate::error::{Error, Failure, ProposeError};
 use crate::leadership::{self, Leadership};
 use crate::machine::Machine;
 use crate::options::{Options, Storage};
@@ -82,11 +82,13 @@ impl<A: Application, R: AsyncRuntime> Log<A, R> {
         let machine = Machine::new(application, store.clone());
         let applied_term = machine.applied_term();
         let network = Peers::new(Arc::new(peers), &options);
+        // What the application said goes before what openraft makes of it.
+        let explained = |error: Error| machine.refusal().map_or(error, |why| Error::NotUnderstood(why.to_owned()));
         let raft = Raft::new(options.node_id, config, network, store.clone(), machine.clone())
             .await
-            .map_err(|e| Error::Storage(e.to_string()))?;
+            .map_err(|e| explained(Error::Storage(e.to_string())))?;
         // Answered by openraft's core, so that whoever has the handle sees the node's state and not that of an empty one.
-        raft.is_initialized().await.map_err(Error::from_fatal)?;
+        raft.is_initialized().await.map_err(|e| explained(Error::from_fatal(e)))?;
         let (sender, leadership) = watch::channel(Leadership::default());
         drop(R::spawn(leadership::watch(raft.clone(), applied_term, sender)));
         Ok(Self { inner: Arc::new(Inner { options, raft, machine, store, leadership }) })
@@ -152,6 +154,31 @@ impl<A: Application, R: AsyncRuntime> Log<A, R> {
     /// The last applied index; changes after the state does.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.inner.machine.applied()
+    }
+
+    /// Resolves when this node has stopped and nobody had asked it to. It will not come back by itself: a process whose log has
+    /// stopped should end, and be started again.
+    pub async fn failed(&self) -> Failure {
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            match metrics.borrow_watched().running_state.as_ref() {
+                Ok(()) => {}
+                Err(Fatal::Stopped) => break,
+                Err(fatal) => {
+                    let broken = || Failure::Broken(fatal.to_string());
+                    return self
+                        .inner
+                        .machine
+                        .refusal()
+                        .map_or_else(broken, |why| Failure::NotUnderstood(why.to_owned()));
+                }
+            }
+            if metrics.changed().await.is_err() {
+                break;
+            }
+        }
+        // It was asked to, or it is gone without a word, as a whole runtime is.
+        std::future::pending().await
     }
 
     /// How this node is.

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -35,6 +35,8 @@ pub(crate) struct Machine<A> {
     applied: Arc<watch::Sender<u64>>,
     /// Changes only when the first entry of a term is applied: what a new leader waits for.
     applied_term: Arc<watch::Sender<u64>>,
+    /// What the application said when it could not go on. The first word counts.
+    refusal: Arc<OnceLock<String>>,
 }
 
 impl<A> Clone for Machine<A> {
@@ -44,6 +46,7 @@ impl<A> Clone for Machine<A> {
             store: self.store.clone(),
             applied: self.applied.clone(),
             applied_term: self.applied_term.clone(),
+            refusal: self.refusal.clone(),
         }
     }
 }
@@ -56,6 +59,7 @@ impl<A: Application> Machine<A> {
             store,
             applied: Arc::new(watch::Sender::new(0)),
             applied_term: Arc::new(watch::Sender::new(0)),
+            refusal: Arc::default(),
         }
     }
 
@@ -70,6 +74,16 @@ impl<A: Application> Machine<A> {
 
     pub(crate) fn applied_term(&self) -> watch::Receiver<u64> {
         self.applied_term.subscribe()
+    }
+
+    /// Why the application could not go on, where that is what stopped this node.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+
+    fn refuse(&self, why: String) -> io::Error {
+        let _ = self.refusal.set(why.clone());
+        io::Error::new(io::ErrorKind::InvalidData, why)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State<A>> {
@@ -100,10 +114,10 @@ impl<A: Application> Machine<A> {
         let mut state = self.write();
         for entry in chunk {
             match entry {
-                Ok((entry, responder)) => {
-                    let answer = state.apply(entry.log_id, entry.payload);
-                    answers.extend(responder.map(|r| (r, answer)));
-                }
+                Ok((entry, responder)) => match state.apply(entry.log_id, entry.payload) {
+                    Ok(answer) => answers.extend(responder.map(|r| (r, answer))),
+                    Err(why) => return (state.applied, answers, Some(self.refuse(why))),
+                },
                 Err(e) => return (state.applied, answers, Some(e)),
             }
         }
@@ -153,7 +167,7 @@ impl<A: Application, R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<A> 
         self.store.save_snapshot(meta, &snapshot).await?;
         unwinding("restore", || {
             let mut state = self.write();
-            state.application.restore(&snapshot).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            state.application.restore(&snapshot).map_err(|why| self.refuse(why))?;
             state.applied = meta.last_log_id;
             state.membership = meta.last_membership.clone();
             io::Result::Ok(())
@@ -169,9 +183,8 @@ impl<A: Application, R: AsyncRuntime> RaftStateMachine<Types<R>> for Machine<A> 
 }
 
 impl<A: Application> State<A> {
-    fn apply(&mut self, log_id: LogId, payload: EntryPayload) -> Vec<u8> {
-        self.applied = Some(log_id);
-        match payload {
+    fn apply(&mut self, log_id: LogId, payload: EntryPayload) -> Result<Vec<u8>, String> {
+        let answer = match payload {
             EntryPayload::Blank => Vec::new(),
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(log_id), membership);
@@ -179,9 +192,11 @@ impl<A: Application> State<A> {
             }
             EntryPayload::Normal(payload) => {
                 let term = **log_id.committed_leader_id();
-                self.application.apply(AppliedEntry { index: log_id.index(), term, payload: &payload.0 })
+                self.application.apply(AppliedEntry { index: log_id.index(), term, payload: &payload.0 })?
             }
-        }
+        };
+        self.applied = Some(log_id);
+        Ok(answer)
     }
 }
 

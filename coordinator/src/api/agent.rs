@@ -8,18 +8,18 @@ use baton_model::{
     assignment::Deed,
     author::Actor,
     ids::{HostName, TaskId},
-    outcome::{DATA_BYTES_MAX, OUTPUT_BYTES_MAX, Output, Report},
+    outcome::{DATA_BYTES_MAX, Fault, OUTPUT_BYTES_MAX, Output, Report},
 };
 use baton_platform::identity::require_agent;
 use baton_proto::v1::{self, FromAgent, ToAgent, agent_sessions_server::AgentSessions, from_agent, to_agent};
-use baton_wire::{agent as wire, assignment};
+use baton_wire::{agent as wire, assignment, fault};
 use futures::Stream;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     leader::Lessor,
@@ -74,7 +74,7 @@ impl AgentSessions for AgentApi {
         let hello = match tokio::time::timeout(HELLO_TIMEOUT, from.message()).await {
             Ok(Ok(Some(FromAgent { message: Some(from_agent::Message::Hello(hello)) }))) => hello,
             Ok(Err(status)) => return Err(status),
-            Ok(Ok(_)) => return Err(Status::invalid_argument("a session begins with Hello")),
+            Ok(Ok(_)) => return Err(malformed("a session begins with Hello")),
             Err(_) => return Err(Status::deadline_exceeded("no Hello came")),
         };
         let opened = self.context.sessions.open(&host, hello);
@@ -119,11 +119,19 @@ impl AgentSessions for AgentApi {
                                 }
                                 // Boxed, so that a session that hears nothing has no room for it.
                                 if let Err(status) = Box::pin(hear(&context, &host, session, message)).await {
+                                    tracing::warn!(%host, session, "the session is ended: {}", told(&status));
                                     let _ = sender.send(Box::new(Err(status))).await;
                                     break;
                                 }
                             }
                             Some(Ok(FromAgent { message: None })) => {}
+                            // What is too long, or no message at all, is not a connection that broke.
+                            Some(Err(status)) if is_garbage(&status) => {
+                                let status = malformed(status.message());
+                                tracing::warn!(%host, session, "the session is ended: {}", told(&status));
+                                let _ = sender.send(Box::new(Err(status))).await;
+                                break;
+                            }
                             Some(Err(_)) | None => break,
                         },
                     }
@@ -153,7 +161,7 @@ async fn hear(
 ) -> Result<(), Status> {
     use from_agent::Message;
     match message {
-        Message::Hello(_) => return Err(Status::invalid_argument("a session has one Hello")),
+        Message::Hello(_) => return Err(malformed("a session has one Hello")),
         Message::Heartbeat(beat) => {
             let tenures = assignment::parse_tenures(&beat.tenures).map_err(malformed)?;
             context.sessions.stands(host, session, tenures);
@@ -223,8 +231,22 @@ async fn hear(
     Ok(())
 }
 
-fn malformed(error: wire::Malformed) -> Status {
-    Status::invalid_argument(error.to_string())
+fn malformed(error: impl std::fmt::Display) -> Status {
+    fault::to_status(&Fault::new(
+        "BTN-0153",
+        format!("an agent said what cannot be understood: {error}"),
+        "Its session was ended, and it comes back. Install the same version on agents and coordinators; its certificate says who it is.",
+    ))
+}
+
+/// Whether the stream ended because of what was said on it.
+fn is_garbage(status: &Status) -> bool {
+    matches!(status.code(), Code::OutOfRange | Code::Internal | Code::InvalidArgument | Code::ResourceExhausted)
+}
+
+/// For the log.
+fn told(status: &Status) -> String {
+    fault::from_status(status).map_or_else(|| status.message().to_owned(), |fault| fault.to_string())
 }
 
 /// An agent speaks for its own host alone.

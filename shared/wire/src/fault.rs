@@ -77,7 +77,7 @@ fn code_of(fault: &Fault) -> Code {
     match fault.code.as_str() {
         "BTN-0109" | "BTN-0110" | "BTN-0111" => Code::NotFound,
         // Not even a question: a malformed name, no such verb.
-        "BTN-0145" | "BTN-0147" | "BTN-0148" | "BTN-0149" => Code::InvalidArgument,
+        "BTN-0145" | "BTN-0147" | "BTN-0148" | "BTN-0149" | "BTN-0153" => Code::InvalidArgument,
         "BTN-0301" => Code::Unauthenticated,
         code if code.starts_with("BTN-030") => Code::PermissionDenied,
         // Files that are wrong in themselves, whatever the state is.

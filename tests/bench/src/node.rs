@@ -56,10 +56,10 @@ pub struct Arguments {
 struct Keys(BTreeMap<Bytes, Bytes>);
 
 impl Application for Keys {
-    fn apply(&mut self, entry: AppliedEntry<'_>) -> Vec<u8> {
+    fn apply(&mut self, entry: AppliedEntry<'_>) -> Result<Vec<u8>, String> {
         let put = PutRequest::decode(entry.payload).expect("only this program writes to its log");
         self.0.insert(put.key, put.value);
-        Vec::new()
+        Ok(Vec::new())
     }
 
     fn snapshot(&self) -> Vec<u8> {

@@ -16,9 +16,9 @@ impl Ledger {
 }
 
 impl Application for Ledger {
-    fn apply(&mut self, entry: AppliedEntry<'_>) -> Vec<u8> {
+    fn apply(&mut self, entry: AppliedEntry<'_>) -> Result<Vec<u8>, String> {
         self.lines.push((entry.index, entry.payload.to_vec()));
-        (self.lines.len() as u64).to_be_bytes().to_vec()
+        Ok((self.lines.len() as u64).to_be_bytes().to_vec())
     }
 
     fn snapshot(&self) -> Vec<u8> {

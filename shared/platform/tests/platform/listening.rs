@@ -38,16 +38,28 @@ async fn callers_that_say_nothing_do_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn callers_that_take_every_slot_lose_them_when_their_time_is_up() {
+async fn callers_that_say_nothing_take_no_slot() {
+    let installation = Installation::new();
+    let options = AcceptOptions { handshake_timeout: DEADLINE * 10, handshakes_max: 1, ..Default::default() };
+    let server = RunningServer::start(installation.coordinator(), options).await;
+    let mut held = Vec::new();
+    for _ in 0..50 {
+        held.push(silent(&server.address).await);
+    }
+    call(connector(installation.agent()).channel(&server.address)).await.unwrap();
+}
+
+#[tokio::test]
+async fn callers_that_take_every_place_lose_it_when_their_time_is_up() {
     let installation = Installation::new();
     let patience = Duration::from_millis(300);
-    let options = AcceptOptions { handshake_timeout: patience, handshakes_max: 2, ..Default::default() };
+    let options = AcceptOptions { handshake_timeout: patience, callers_max: 2, ..Default::default() };
     let server = RunningServer::start(installation.coordinator(), options).await;
     let began = Instant::now();
     let mut first = silent(&server.address).await;
     let _second = silent(&server.address).await;
     call(connector(installation.agent()).channel(&server.address)).await.unwrap();
-    assert!(began.elapsed() >= patience, "both slots were taken until then");
+    assert!(began.elapsed() >= patience, "both places were taken until then");
     let end = timeout(DEADLINE, first.read(&mut [0])).await.expect("the silent caller is dropped");
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }
