@@ -4,12 +4,13 @@
 //! stop: an effect without its line could happen twice.
 
 use std::{
+    io::ErrorKind,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use redb::{Database, DatabaseError, ReadableTable, StorageBackend, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use baton_platform::clock::Clock;
 
@@ -36,6 +37,8 @@ const DEEDS: TableDefinition<u64, &[u8]> = TableDefinition::new("deeds");
 const WAITING: &str = "waiting";
 /// In META: the highest number of a deed.
 const DEED_LAST: &str = "deed_last";
+/// In META: the file was found damaged, and redb fell back to an older state of it.
+const DAMAGED: &str = "damaged";
 
 /// The version of what is in the tables. 2 has assignments and deeds: an agent that knows 1 would not stop what must not run.
 pub const SCHEMA: u64 = 2;
@@ -48,8 +51,16 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    #[error("BTN-0451 the journal cannot be used: {0}")]
+    #[error(
+        "BTN-0451 the journal cannot be used: {0}. Without it the agent does nothing. See that its disk has room and no errors, that the \
+         file may be written, and that no other agent has it open; then start the agent again"
+    )]
     Database(Box<redb::Error>),
+    #[error(
+        "BTN-0454 the journal is damaged: {0}. It is not used, and not mended. Keep it, and go by \"An agent's journal is lost\" in \
+         docs/disaster.md"
+    )]
+    Damaged(String),
     #[error(
         "BTN-0452 the journal has schema {found}, and this agent knows {SCHEMA}. Install the agent that wrote it, or a newer one"
     )]
@@ -60,7 +71,13 @@ pub enum JournalError {
 
 impl<E: Into<redb::Error>> From<E> for JournalError {
     fn from(error: E) -> Self {
-        Self::Database(Box::new(error.into()))
+        match error.into() {
+            redb::Error::Corrupted(what) => Self::Damaged(what),
+            redb::Error::Io(io) if matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                Self::Damaged(io.to_string())
+            }
+            other => Self::Database(Box::new(other)),
+        }
     }
 }
 
@@ -92,7 +109,8 @@ impl Journal {
         Self::over(builder.set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
     }
 
-    fn over(database: Database) -> Result<Self, JournalError> {
+    fn over(mut database: Database) -> Result<Self, JournalError> {
+        check(&mut database)?;
         let write = database.begin_write()?;
         {
             let mut meta = write.open_table(META)?;
@@ -163,6 +181,23 @@ impl Journal {
         self.ledger = next;
         Ok(())
     }
+}
+
+/// Every page against its checksum: redb itself looks only after a crash, and a journal that forgot a line would do something twice.
+fn check(database: &mut Database) -> Result<(), JournalError> {
+    if !database.check_integrity()? {
+        // redb went back to the commit before. The next start must not take that for what was written last.
+        let write = database.begin_write()?;
+        write.open_table(META)?.insert(DAMAGED, 1)?;
+        write.commit()?;
+    }
+    let read = database.begin_read()?;
+    let marked = match read.open_table(META) {
+        Ok(meta) => meta.get(DAMAGED)?.is_some(),
+        Err(redb::TableError::TableDoesNotExist(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if marked { Err(JournalError::Damaged("its last commits do not have their checksums".to_owned())) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -96,8 +96,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     directory.recursive(true).mode(0o700);
     let state = &configuration.state;
     directory.create(state).with_context(|| format!("make the state directory {}", state.display()))?;
-    let journal = state.join("journal.redb");
-    let mut journal = Journal::open(&journal).with_context(|| format!("open the journal {}", journal.display()))?;
+    let path = state.join("journal.redb");
+    let mut journal = Journal::open(&path).with_context(|| format!("open the journal {}", path.display()))?;
 
     let stop = CancellationToken::new();
     let policy = Arc::new(ArcSwap::from_pointee(policy));
@@ -116,7 +116,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tokio::spawn(material.clone().watch(RELOAD_PERIOD_DEFAULT, stop.clone()));
 
     let clock = Arc::new(SystemClock::new());
-    journal.begin_waiting(clock.as_ref(), &state.join("boot-id")).context("write the journal")?;
+    journal
+        .begin_waiting(clock.as_ref(), &state.join("boot-id"))
+        .with_context(|| format!("write the journal {}", path.display()))?;
     let post = Post::new(clock.clone(), journal.ledger());
     let random = Random::from_system();
     let mut host = Host { bus: configuration.bus.clone(), ..Host::default() };
@@ -177,7 +179,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     guard_stop.cancel();
     let _ = guard.join();
     tracing::info!("agent ended");
-    ended.context("write the journal")
+    ended.with_context(|| format!("write the journal {}", path.display()))
 }
 
 /// Told to end: first what nobody would be there to stop any more, then everything.

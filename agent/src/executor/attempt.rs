@@ -3,7 +3,11 @@
 //! Apart because it is what an order means, told in one piece. It must never act before its start is on disk, and never
 //! call a failure what is only not known.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use baton_model::{
     action::Action,
@@ -131,6 +135,14 @@ pub(crate) fn guard(options: &Options, action: &Action) -> Result<Box<dyn Perfor
     (options.bind)(action)
 }
 
+/// A task without its own directory has nowhere to say what it did.
+fn no_place(directory: &Path, error: &std::io::Error) -> Fault {
+    let message = format!("the task's directory {} cannot be made or written: {error}", directory.display());
+    let remedy = "See that the agent's state directory can be written and its disk has room; where too many files are open, raise \
+                  LimitNOFILE of the agent's unit. Then \"baton retry\".";
+    Fault::new("BTN-0491", message, remedy)
+}
+
 async fn bounded(
     patience: Duration,
     observing: impl Future<Output = Result<Observation, Fault>>,
@@ -148,8 +160,7 @@ impl Attempt {
         let directory = match self.directories.create(&task) {
             Ok(directory) => directory,
             Err(error) => {
-                let end =
-                    self.not_possible(Fault::new("BTN-0491", format!("cannot make the task's directory: {error}"), ""));
+                let end = self.not_possible(no_place(&self.directories.of_task(&task), &error));
                 return report(end, None, started, self.now());
             }
         };
@@ -164,8 +175,7 @@ impl Attempt {
         let context = match self.context(directory, progress) {
             Ok(context) => context,
             Err(error) => {
-                let end =
-                    self.not_possible(Fault::new("BTN-0491", format!("cannot open the task's output: {error}"), ""));
+                let end = self.not_possible(no_place(&self.directories.of_task(&task), &error));
                 return report(end, None, started, self.now());
             }
         };

@@ -10,8 +10,6 @@ use baton_model::{
     time::{Moment, Span},
 };
 
-use redb::ReadableDatabase as _;
-
 use super::*;
 use crate::ledger::{Assigned, Entry, Ruler, Undertaken, Waiting};
 
