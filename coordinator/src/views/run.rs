@@ -21,7 +21,7 @@ pub fn summary(run: &Run, now: Moment) -> RunSummary {
         Phase::Checking => "what it started for is looked at again".to_owned(),
         _ => String::new(),
     };
-    let wants_a_word = run.steps.values().any(|step| step.verdict == Verdict::Waiting);
+    let wants_a_word = goes_on(run) && run.steps.values().any(|step| step.verdict == Verdict::Waiting);
     RunSummary {
         id: run.id.clone(),
         group: run.plan.group.clone(),
@@ -89,9 +89,14 @@ pub fn view(run: &Run, sessions: &Sessions, now: Moment) -> RunView {
     }
 }
 
+/// Whether what is planned may still come: neither over nor on the way back.
+fn goes_on(run: &Run) -> bool {
+    !run.phase.is_over() && !run.phase.is_abort()
+}
+
 /// It waits for its window still, and not for nothing.
 fn awaits(run: &Run, state: &StepState) -> bool {
-    state.verdict == Verdict::AwaitsWindow && !run.phase.is_over() && !run.phase.is_abort()
+    state.verdict == Verdict::AwaitsWindow && goes_on(run)
 }
 
 /// What a running run waits for that nobody can hurry but by an override.
@@ -118,6 +123,7 @@ fn question(step: &Step) -> Option<String> {
 
 fn step_view(run: &Run, id: &StepId, name: &str, stage: usize, state: &StepState, sessions: &Sessions) -> StepView {
     let note = match &state.verdict {
+        verdict if given_up(run, verdict) => String::new(),
         Verdict::Done { note, by } => by.as_ref().map_or(note.clone(), |by| format!("{note} by {}", by.who)),
         Verdict::Skipped { why } | Verdict::Failed { why } => why.clone(),
         Verdict::Probing { .. } => "the coordinators try to connect".to_owned(),
@@ -130,7 +136,7 @@ fn step_view(run: &Run, id: &StepId, name: &str, stage: usize, state: &StepState
         stage,
         precheck: false,
         undo: false,
-        state: word_of_step(state),
+        state: word_of_step(run, state),
         note,
         waits_for: String::new(),
         question: None,
@@ -147,8 +153,18 @@ fn awaited_leases(ended: &BTreeMap<HostName, String>) -> String {
     format!("waits until the old primary's lease is released or has certainly run out{so_far}")
 }
 
-fn word_of_step(state: &StepState) -> StepWord {
+/// What it waited for when the run was aborted will not come, and nobody is asked for it any more.
+fn given_up(run: &Run, verdict: &Verdict) -> bool {
+    let waits = match verdict {
+        Verdict::Waiting | Verdict::AwaitsWindow | Verdict::Probing { .. } | Verdict::AwaitsLease { .. } => true,
+        Verdict::Open | Verdict::Done { .. } | Verdict::Skipped { .. } | Verdict::Failed { .. } => false,
+    };
+    waits && !goes_on(run)
+}
+
+fn word_of_step(run: &Run, state: &StepState) -> StepWord {
     match &state.verdict {
+        verdict if given_up(run, verdict) => return StepWord::Pending,
         Verdict::Waiting => return StepWord::Waiting,
         Verdict::AwaitsWindow => return StepWord::Pending,
         Verdict::Probing { .. } | Verdict::AwaitsLease { .. } => return StepWord::Running,

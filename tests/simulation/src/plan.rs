@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{chance::Chance, coordinator, operator::Press, product};
 
+mod misfortune;
+
 pub const AGENTS: [&str; 4] = ["e1", "e2", "w1", "w2"];
 pub const OPERATORS: [&str; 2] = ["anna", "zoe"];
 pub const SITES: [&str; 3] = ["east", "west", "third"];
@@ -127,8 +129,9 @@ impl Plan {
         let mut add = |tick, what| events.push(Event { tick, what });
         // Some worlds are rough, some nearly quiet: what needs many faults and what needs few is found alike.
         let (rough, busy) = (*chance.pick(&[4, 12, 30]), *chance.pick(&[15, 40]));
-        let faults = chance.up_to(rough);
-        let presses = chance.between(6, busy);
+        let (faults, presses) = (chance.up_to(rough), chance.between(6, busy));
+        let misfortune = misfortune::of(seed, ticks);
+        let (faults, presses) = if misfortune.alone { (0, 0) } else { (faults, presses) };
         for who in AGENTS.iter().chain(&coordinator::NAMES) {
             if !chance.one_in(3) {
                 continue;
@@ -138,22 +141,14 @@ impl Plan {
         }
         for _ in 0..faults {
             let tick = chance.up_to(ticks);
-            if chance.one_in(20) {
-                // What comes to a host is late, and then nothing leaves it: it hears old words for some time.
-                let (who, by) = (one(&mut chance, &AGENTS), chance.between(300, 800));
-                let lasts = chance.between(1_500, 3_500);
-                add(tick, What::Fault(Fault::Lag { who: who.clone(), by, ticks: 4 * by }));
-                let isolated = Fault::Isolate { who, out: true, inward: false, ticks: lasts };
-                add(tick + 2 * by, What::Fault(isolated));
-            } else {
-                add(tick, What::Fault(fault(&mut chance)));
-            }
+            add(tick, What::Fault(fault(&mut chance)));
         }
         for _ in 0..presses {
             let tick = chance.up_to(ticks);
             let who = (*chance.pick(&OPERATORS)).to_owned();
             add(tick, What::Press { who, press: press(&mut chance) });
         }
+        events.extend(misfortune.events);
         events.sort_by_key(|event| event.tick);
         Self { seed, ticks, events }
     }

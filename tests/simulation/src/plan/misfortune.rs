@@ -1,0 +1,143 @@
+//! Accidents that come together: chains that a safeguard stands against, and that accidents drawn one by one do not form.
+//!
+//! Apart from the plan because each is a story of its own. Every line of one stands for itself still, and most worlds have none.
+
+use super::{AGENTS, Event, Fault, OPERATORS, What, one};
+use crate::{chance::Chance, coordinator, operator::Press};
+
+/// One world in so many has one.
+const ONE_IN: u64 = 3;
+/// What comes is late by so much more at a time, in ticks: a session bears it, where it would take a longer silence for its end.
+const LATER_BY: u64 = 150;
+/// How long it takes until everything comes so late.
+const LATER_EVERY: u64 = 200;
+/// Until a new leader is found, and knows that it leads.
+const ELECTION: u64 = 190;
+
+/// What it comes to.
+#[derive(Default)]
+pub(super) struct Misfortune {
+    pub events: Vec<Event>,
+    /// Nothing else goes wrong in that world.
+    pub alone: bool,
+}
+
+/// By the seed, and apart from everything else that it decides.
+pub(super) fn of(seed: u64, ticks: u64) -> Misfortune {
+    let mut chance = Chance::of(seed, &["misfortune"]);
+    if !chance.one_in(ONE_IN) {
+        return Misfortune::default();
+    }
+    let alone = chance.one_in(2);
+    let begin = 200 + chance.up_to(if alone { 100 } else { ticks / 2 });
+    let mut story = Story { begin, events: Vec::new(), chance };
+    match story.chance.up_to(2) {
+        0 => story.overtaken_order(),
+        1 => story.late_renewals(),
+        _ => story.inherited_lease(),
+    }
+    Misfortune { events: story.events, alone }
+}
+
+struct Story {
+    begin: u64,
+    events: Vec<Event>,
+    chance: Chance,
+}
+
+impl Story {
+    /// An order is on its way for seconds; whoever sent it leads no more, and the run is given up before it arrives.
+    fn overtaken_order(&mut self) {
+        let (host, leader) = (one(&mut self.chance, &AGENTS), self.leader());
+        let cut = self.late(&[leader.clone()], &host) + self.chance.between(20, 60);
+        self.free("ledger");
+        self.press(0, cut - 40, Press::Start { group: "ledger".to_owned(), runbook: "many".to_owned() });
+        self.deposed(cut, &leader);
+        // Those who may lead next do not reach the host before the run is given up.
+        let silent = ELECTION + self.chance.between(0, 230);
+        for other in others(&leader) {
+            self.fault(cut - 20, Fault::Cut { from: other, to: host.clone(), ticks: silent });
+        }
+        let word = cut + ELECTION - self.chance.between(0, 90);
+        self.press(1, word, Press::Abort { group: "ledger".to_owned() });
+    }
+
+    /// A host hears of its lease late, and then nobody hears of the host: the role moves while it goes by what it heard last.
+    fn late_renewals(&mut self) {
+        let (group, runbook, host) = self.leased();
+        let silent = self.late(&coordinator::NAMES.map(str::to_owned), &host) + self.chance.between(0, 200);
+        let lasts = self.chance.between(1_800, 3_000);
+        self.fault(silent, Fault::Isolate { who: host, out: true, inward: false, ticks: lasts });
+        let at = silent + self.chance.between(50, 900);
+        self.press(0, at, Press::Start { group, runbook });
+    }
+
+    /// The leader that promised a lease is gone, and with it whoever holds it; the next one is asked to move the role.
+    fn inherited_lease(&mut self) {
+        let (group, runbook, host) = self.leased();
+        let leader = self.leader();
+        let cut = self.begin + self.chance.between(200, 500);
+        let lasts = self.chance.between(1_800, 3_000);
+        self.fault(cut, Fault::Isolate { who: host, out: true, inward: true, ticks: lasts });
+        let gone = cut + self.chance.between(0, 60);
+        self.deposed(gone, &leader);
+        let at = cut + ELECTION + self.chance.between(0, 300);
+        self.press(0, at, Press::Start { group, runbook });
+    }
+
+    /// A coordinator that is asked to lead before anything happens.
+    fn leader(&mut self) -> String {
+        let leader = one(&mut self.chance, &coordinator::NAMES);
+        self.press(1, self.begin, Press::Lead { to: leader.clone() });
+        leader
+    }
+
+    /// A group with a lease, what moves it, and a host that may hold it.
+    fn leased(&mut self) -> (String, String, String) {
+        let (group, runbook, hosts): (&str, &str, &[&str]) =
+            if self.chance.one_in(2) { ("lone", "failover", &["e1", "w1"]) } else { ("pair", "switchover", &AGENTS) };
+        self.free(group);
+        (group.to_owned(), runbook.to_owned(), one(&mut self.chance, hosts))
+    }
+
+    /// A run of it that is open is given up.
+    fn free(&mut self, group: &str) {
+        self.press(0, self.begin - 200, Press::Abort { group: group.to_owned() });
+    }
+
+    /// What these say to the host comes later and later. Returns when it is as late as it gets.
+    fn late(&mut self, from: &[String], host: &str) -> u64 {
+        let (steps, end) = (self.chance.between(3, 4), self.begin + 3_000);
+        let mut at = self.begin + self.chance.between(50, 300);
+        for step in 1..=steps {
+            for from in from {
+                let (by, ticks) = (step * LATER_BY, end - at);
+                self.fault(at, Fault::Slow { from: from.clone(), to: host.to_owned(), by, ticks });
+            }
+            at += LATER_EVERY;
+        }
+        at
+    }
+
+    /// The others do not hear it any more, nor it them.
+    fn deposed(&mut self, at: u64, leader: &str) {
+        let ticks = self.chance.between(800, 2_000);
+        for other in others(leader) {
+            self.fault(at, Fault::Cut { from: leader.to_owned(), to: other.clone(), ticks });
+            self.fault(at, Fault::Cut { from: other, to: leader.to_owned(), ticks });
+        }
+    }
+
+    fn fault(&mut self, tick: u64, fault: Fault) {
+        self.events.push(Event { tick, what: What::Fault(fault) });
+    }
+
+    fn press(&mut self, who: usize, tick: u64, press: Press) {
+        let who = OPERATORS[who].to_owned();
+        self.events.push(Event { tick, what: What::Press { who, press } });
+    }
+}
+
+fn others(leader: &str) -> impl Iterator<Item = String> {
+    coordinator::NAMES.iter().filter(move |name| **name != leader).map(|name| (*name).to_owned())
+}
