@@ -227,17 +227,19 @@ fn runs(world: &Stage) -> Result<usize> {
     Ok(runs.as_array().context("a list of runs")?.len())
 }
 
-/// A `baton` that begins the run is killed, each one a little later than the one before, until one has left a run. One that has left
-/// none may have been killed at whatever moment before the run was in the log.
+/// A `baton` that begins the run is killed, each one later than the one before, until one has left a run. One that has left none may
+/// have been killed at whatever moment before the run was in the log.
 fn begin_and_die(world: &Stage) -> Result<String> {
     let cluster = world.cluster();
     let newest = || until(SOON, "the runs", || command::newest_run(cluster, world.group()));
     let before = newest()?;
     let words = world.words();
-    for attempt in 0..200_u32 {
+    let mut lives = Duration::from_millis(5);
+    while lives < RUN_WITHIN {
         let mut baton = cluster.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
         baton.args(["--yes", "--reason", "a test"]).stdout(Stdio::null()).stderr(Stdio::null());
-        die(baton, Duration::from_millis(u64::from(attempt) * 15))?;
+        die(baton, lives)?;
+        lives = lives.mul_f64(1.15);
         match newest()? {
             Some(run) if Some(&run) != before.as_ref() => return Ok(run),
             _ => {}
