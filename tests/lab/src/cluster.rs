@@ -45,21 +45,23 @@ impl Binaries {
     /// Those built beside the running program (or beside the folder of a test's program).
     pub fn beside_this() -> Result<Self> {
         let this = std::env::current_exe().context("find this program")?;
-        let folders = this.ancestors().skip(1).take(2);
-        for folder in folders {
-            let found = Self {
-                coordinator: folder.join("baton-coordinator"),
-                agent: folder.join("baton-agent"),
-                baton: folder.join("baton"),
-            };
-            if [&found.coordinator, &found.agent, &found.baton].iter().all(|path| path.is_file()) {
-                return Ok(found);
-            }
-        }
-        bail!(
-            "baton-coordinator, baton-agent and baton are not beside {}: run \"cargo build --workspace --bins\" first",
-            this.display()
-        )
+        let mut folders = this.ancestors().skip(1).take(2);
+        folders.find_map(Self::in_folder).with_context(|| {
+            format!(
+                "baton-coordinator, baton-agent and baton are not beside {}: run \"cargo build --workspace --bins\" first",
+                this.display()
+            )
+        })
+    }
+
+    /// Those in this folder, where all of them are there.
+    pub fn in_folder(folder: &Path) -> Option<Self> {
+        let found = Self {
+            coordinator: folder.join("baton-coordinator"),
+            agent: folder.join("baton-agent"),
+            baton: folder.join("baton"),
+        };
+        [&found.coordinator, &found.agent, &found.baton].iter().all(|path| path.is_file()).then_some(found)
     }
 }
 
@@ -88,6 +90,8 @@ pub struct Cluster {
 
 struct Node {
     name: String,
+    /// What it is started with the next time.
+    program: PathBuf,
     config: PathBuf,
     log: PathBuf,
     machine: Option<String>,
@@ -157,6 +161,7 @@ impl Cluster {
         fs::write(&config, text)?;
         self.coordinators.push(Node {
             name: node_name,
+            program: self.binaries.coordinator.clone(),
             config,
             log: directory.join("log"),
             machine: None,
@@ -168,7 +173,7 @@ impl Cluster {
     /// Starts coordinator `number` (from 0); the first makes the cluster when there is none yet.
     pub fn start_coordinator(&mut self, registry: &Registry, number: usize) -> Result<()> {
         let node = &mut self.coordinators[number];
-        let mut command = self.ground.command(&node.name, &self.binaries.coordinator);
+        let mut command = self.ground.command(&node.name, &node.program);
         command.arg("--config").arg(&node.config);
         if number == 0 {
             command.arg("--bootstrap");
@@ -246,14 +251,15 @@ impl Cluster {
             ),
         )?;
         let machine = setting.machine.clone().or_else(|| Some(host.to_owned()));
-        let node = Node { name: host.to_owned(), config, log: directory.join("log"), machine, daemon: None };
+        let (program, log) = (self.binaries.agent.clone(), directory.join("log"));
+        let node = Node { name: host.to_owned(), program, config, log, machine, daemon: None };
         self.agents.insert(host.to_owned(), node);
         self.start_agent(registry, host)
     }
 
     pub fn start_agent(&mut self, registry: &Registry, host: &str) -> Result<()> {
         let node = self.agents.get_mut(host).with_context(|| format!("there is no agent {host}"))?;
-        let mut command = self.ground.command(&node.name, &self.binaries.agent);
+        let mut command = self.ground.command(&node.name, &node.program);
         command.arg("--config").arg(&node.config);
         node.daemon = Some(Daemon::start(registry, &node.name, node.machine.as_deref(), command, &node.log)?);
         Ok(())
@@ -264,6 +270,12 @@ impl Cluster {
         if let Some(mut daemon) = self.agents.get_mut(host).and_then(|node| node.daemon.take()) {
             daemon.kill();
         }
+    }
+
+    /// SIGTERM, and waits.
+    pub async fn stop_agent(&mut self, host: &str) -> Option<std::process::ExitStatus> {
+        let mut daemon = self.agents.get_mut(host)?.daemon.take()?;
+        Some(daemon.stop(Duration::from_secs(20)).await)
     }
 
     pub fn agents(&self) -> Vec<String> {

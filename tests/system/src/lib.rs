@@ -4,7 +4,9 @@
 pub mod calls;
 pub mod procedure;
 pub mod search;
+pub mod small_disk;
 pub mod stand_in;
+pub mod stricken;
 pub mod world;
 
 pub use world::{PATIENCE, Said, World, eventually};

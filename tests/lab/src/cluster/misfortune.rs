@@ -1,4 +1,4 @@
-//! What happens to an installation's processes other than being killed, and where their files are.
+//! What happens to an installation's processes other than being killed, with which programs they come back, and where their files are.
 //!
 //! Apart from the installation itself, because only those who try to break it need it.
 
@@ -6,7 +6,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitStatus};
 
 use rustix::process::Signal;
 
-use super::Cluster;
+use super::{Binaries, Cluster};
+use crate::processes::{Daemon, ProcessId};
 
 impl Cluster {
     /// Sends a signal to one coordinator. `false`: it does not run.
@@ -39,6 +40,28 @@ impl Cluster {
     pub fn running_agents(&self) -> Vec<String> {
         let running = self.agents.iter().filter(|(_, node)| node.daemon.is_some());
         running.map(|(host, _)| host.clone()).collect()
+    }
+
+    /// What a coordinator is started with from now on.
+    pub fn install_coordinator(&mut self, number: usize, programs: &Binaries) {
+        self.coordinators[number].program = programs.coordinator.clone();
+    }
+
+    /// What an agent is started with from now on.
+    pub fn install_agent(&mut self, host: &str, programs: &Binaries) {
+        if let Some(node) = self.agents.get_mut(host) {
+            node.program = programs.agent.clone();
+        }
+    }
+
+    /// The process of a coordinator; `None` where none was started.
+    pub fn coordinator_process(&self, number: usize) -> Option<ProcessId> {
+        self.coordinators[number].daemon.as_ref().map(Daemon::id)
+    }
+
+    /// The process of an agent; `None` where none was started.
+    pub fn agent_process(&self, host: &str) -> Option<ProcessId> {
+        self.agents.get(host)?.daemon.as_ref().map(Daemon::id)
     }
 
     /// Where a coordinator listens.
