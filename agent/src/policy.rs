@@ -140,7 +140,15 @@ impl Policy {
         if self.programs.iter().any(named) {
             Ok(())
         } else {
-            Err(self.refusal("BTN-0403", "program", "programs", program))
+            // A name alone is no line of a policy.
+            let mut fault = self.refusal("BTN-0403", "program", "programs", program);
+            fault.remedy = format!(
+                "If it should, its administrator adds the path of each program of that name in {}, such as programs = \
+                 [\"/usr/bin/{}\"], and sends the agent SIGHUP.",
+                self.file.display(),
+                Pattern::escape(program)
+            );
+            Err(fault)
         }
     }
     /// The executable of a process that is to be ended, as the kernel names it. A listed link means what it leads to.
@@ -298,6 +306,29 @@ mod tests {
         let text = fault.to_string();
         for part in ["BTN-0401", "\"POM\"", "/etc/baton/policy.toml", "services = [\"POM\"]"] {
             assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_refusal_says_to_add_is_a_line_of_a_policy_that_allows_it() {
+        type Check = fn(&Policy) -> Result<(), Fault>;
+        let checks: [Check; 8] = [
+            |policy| policy.check_service("POM[1]"),
+            |policy| policy.check_path("/etc/hosts").map(drop),
+            |policy| policy.check_program("/bin/true").map(drop),
+            |policy| policy.check_process("slon"),
+            |policy| policy.check_database("127.0.0.1", 5432, "fdb"),
+            |policy| policy.check_user("postgres"),
+            |policy| policy.check_secret("fdb"),
+            |policy| policy.check_cmdlet("Get-CsService"),
+        ];
+        for check in checks {
+            let fault = check(&policy("")).expect_err("nothing is allowed");
+            let from = fault.remedy.find(" = [").expect("a line");
+            let key = fault.remedy[..from].rfind(' ').expect("a key") + 1;
+            let end = fault.remedy.find("\"]").expect("its end") + 2;
+            let line = &fault.remedy[key..end];
+            assert!(check(&policy(line)).is_ok(), "{line} of: {fault}");
         }
     }
 

@@ -237,7 +237,10 @@ impl Perform for Query {
                     let data = json!({ "rows": kept, "left_out": left_out });
                     return Ok(Effect { summary, data, changed: Some(false) });
                 }
-                Ok(found) => Fault::new("BTN-0723", unexpected(self, &found), ""),
+                Ok(found) => {
+                    let remedy = "Make it so on that server, or correct what the step expects; then retry it.";
+                    Fault::new("BTN-0723", unexpected(self, &found), remedy)
+                }
                 Err(fault) => {
                     session = None;
                     fault

@@ -164,8 +164,10 @@ impl Lab {
             .expect("not poisoned")
             .retain_mut(|(other, process)| other != name || process.try_wait().ok().flatten().is_none());
         let program = std::env::current_exe().expect("this program");
+        // This module is not everywhere at the same place.
+        let (_, here) = module_path!().split_once("::").expect("below a crate");
         let process = Command::new(program)
-            .args(["action::mssql::trial::instance_process", "--exact", "--ignored", "--nocapture"])
+            .args([&format!("{here}::instance_process"), "--exact", "--ignored", "--nocapture"])
             .env(DIRECTORY, &self.directory)
             .env(INSTANCE, name)
             .stdin(Stdio::null())

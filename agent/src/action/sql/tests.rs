@@ -104,6 +104,7 @@ async fn rows_come_as_data_without_losing_a_digit() {
     let unmet = fault(lab.sql("sql.query", unmet).await);
     // Which of two servers is not as it should be: the operator who is woken must not guess.
     assert!(unmet.code == "BTN-0723" && unmet.message.contains("S1, database "), "{unmet}");
+    assert!(!unmet.remedy.is_empty(), "{unmet}");
     let missing = fault(lab.sql("sql.query", json!({ "sql": "SELECT @P1 AS one" })).await);
     assert_eq!(missing.code, "BTN-0715");
     let unknown = fault(lab.sql("sql.query", json!({ "sql": "SELECT number FROM dbo.nowhere" })).await);
