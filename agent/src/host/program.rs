@@ -138,7 +138,7 @@ impl Program {
             ProgramError::NotStarted(Fault::new(
                 "BTN-0441",
                 format!("cannot start {shown:?}: {error}"),
-                "See that the program is there and that the agent's user may run it.",
+                remedy_of(&error),
             ))
         };
         let mut child = self.command(context).map_err(not_started)?.spawn().map_err(not_started)?;
@@ -282,6 +282,20 @@ struct Group {
     leader: Pid,
     /// From here on the number may be given to another process: it is not signalled any more.
     reaped: bool,
+}
+
+/// What to do about a program that cannot be started: what is amiss may be the agent's own disk, or its descriptors, and not the program.
+fn remedy_of(error: &io::Error) -> &'static str {
+    let is = |number: rustix::io::Errno| error.raw_os_error() == Some(number.raw_os_error());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
+            "See that the disk of the agent's state directory has room and can be written. Then \"baton retry\"."
+        }
+        _ if is(rustix::io::Errno::MFILE) || is(rustix::io::Errno::NFILE) => {
+            "Too many files are open: raise LimitNOFILE of the agent's unit. Then \"baton retry\"."
+        }
+        _ => "See that the program is there and that the agent's user may run it.",
+    }
 }
 
 impl Group {

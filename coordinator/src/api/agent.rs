@@ -73,8 +73,9 @@ impl AgentSessions for AgentApi {
         let mut from = request.into_inner();
         let hello = match tokio::time::timeout(HELLO_TIMEOUT, from.message()).await {
             Ok(Ok(Some(FromAgent { message: Some(from_agent::Message::Hello(hello)) }))) => hello,
+            Ok(Err(status)) if is_garbage(&status) => return Err(not_begun(&host, malformed(status.message()))),
             Ok(Err(status)) => return Err(status),
-            Ok(Ok(_)) => return Err(malformed("a session begins with Hello")),
+            Ok(Ok(_)) => return Err(not_begun(&host, malformed("a session begins with Hello"))),
             Err(_) => return Err(Status::deadline_exceeded("no Hello came")),
         };
         let opened = self.context.sessions.open(&host, hello);
@@ -242,6 +243,11 @@ fn malformed(error: impl std::fmt::Display) -> Status {
 /// Whether the stream ended because of what was said on it.
 fn is_garbage(status: &Status) -> bool {
     matches!(status.code(), Code::OutOfRange | Code::Internal | Code::InvalidArgument | Code::ResourceExhausted)
+}
+
+fn not_begun(host: &HostName, status: Status) -> Status {
+    tracing::warn!(%host, "no session is begun: {}", told(&status));
+    status
 }
 
 /// For the log.

@@ -12,10 +12,11 @@ use super::{finishes, follower, has_everything, under_way, whole_again};
 /// What befell a file.
 type Damage = fn(&[u8]) -> Vec<u8>;
 
-/// Every kind that a disk or a person brings about. The first bytes say what file it is; the second page and those in the middle hold rows.
+/// Every kind that a disk or a person brings about, but for an empty file, which is a new one to whoever opens it: that is a disk that is
+/// gone, another story. The first bytes say what file it is; the second page and those in the middle hold rows.
 const DAMAGES: &[(&str, Damage)] = &[
-    ("nothing is left", |_| Vec::new()),
-    ("half of it is left", |good| good[..good.len() / 2].to_vec()),
+    // Half a file may have every page that is in use.
+    ("two pages of it are left", |good| good[..2 * 4096].to_vec()),
     ("its first page is lost", |good| [&[0; 4096], &good[4096..]].concat()),
     ("its beginning is of another file", |good| [b"%PDF-1.7".as_slice(), &good[8..]].concat()),
     ("a bit of every used page turned", |good| {
@@ -35,12 +36,7 @@ const DAMAGES: &[(&str, Damage)] = &[
 fn each_is_refused(world: &mut World, party: Party<'_>, file: &Path, words: &[&str]) {
     let good = fs::read(file).expect("a file");
     for (what, damage) in DAMAGES {
-        // An empty file is a new one to whoever opens it: that is another story (a disk that is gone).
-        let bad = damage(&good);
-        if bad.is_empty() {
-            continue;
-        }
-        fs::write(file, &bad).expect("written");
+        fs::write(file, damage(&good)).expect("written");
         party.start(world);
         let shown = file.display().to_string();
         let said = party.ends_saying(world, &[words, &[&shown]].concat());

@@ -173,7 +173,14 @@ fn borne() -> Vec<(&'static str, Up)> {
             "progress without end",
             Up::Progress(pb::Progress { task: task(), note: "ä".repeat(1 << 20), percent: u32::MAX }),
         ),
-        ("an answer that nobody waits for", Up::Observed(pb::Observed { request: u64::MAX, ..Default::default() })),
+        (
+            "an answer that nobody waits for",
+            Up::Observed(pb::Observed {
+                request: u64::MAX,
+                fault: r#"{"code":"BTN-0001","message":"forged","remedy":""}"#.into(),
+                ..Default::default()
+            }),
+        ),
         (
             "a file that nobody reads",
             Up::FilePart(pb::FilePart { request: u64::MAX, last: true, ..Default::default() }),
