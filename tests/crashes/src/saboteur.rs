@@ -31,6 +31,8 @@ pub struct Saboteur {
     /// Steps at which it has killed, of those at which there was something to kill.
     pub struck: BTreeSet<String>,
     pub possible: BTreeSet<String>,
+    /// Steps whose database server did not run: the runbook had stopped it, or starts it there.
+    idle: BTreeSet<String>,
     /// How often it has killed once more in the recovery.
     pub again: usize,
     awaited: Vec<Recovery>,
@@ -67,6 +69,7 @@ impl Saboteur {
             leader,
             struck: BTreeSet::new(),
             possible: BTreeSet::new(),
+            idle: BTreeSet::new(),
             again: 0,
             awaited: Vec::new(),
             gone: None,
@@ -85,7 +88,7 @@ impl Saboteur {
 
     /// At a step's moment for the first time.
     async fn strike(&mut self, world: &mut Stage, step: &str, task: Option<&Task>) -> Result<()> {
-        if self.possible.contains(step) {
+        if self.possible.contains(step) || self.idle.contains(step) {
             return Ok(());
         }
         let again = self.moment == Moment::Again;
@@ -113,8 +116,8 @@ impl Saboteur {
                 while self.gone.is_some() {
                     self.comes_back(world).await?;
                 }
-                self.possible.insert(step.to_owned());
                 if !world.kill_database(&machine).await? {
+                    self.idle.insert(step.to_owned());
                     return Ok(());
                 }
                 self.killed.insert(machine.clone());

@@ -182,7 +182,7 @@ members:
 HOSTS
 components:
   duo: { on: service, probe: { service: { name: duo } }, exclusive: true, every: 1s, timeout: 1s }
-lease: { lasts: 8s, stop_within: 2s }
+lease: { lasts: 12s, stop_within: 2s }
 automatic: { mode: off, any: [duo], for: 2s, runbook: switchover }
 runbooks: { switchover: pair-switchover.yaml, start: pair-start.yaml }
 ";

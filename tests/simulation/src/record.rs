@@ -137,7 +137,8 @@ impl Witness for Watcher {
         book.entries += 1;
         book.violations.extend(one_primary::check(&mut book.primaries, before, after));
         book.violations.extend(one_run::check(after));
-        let ended = follow(&mut book.tasks, before, after, book.ground.tick());
+        let fenced = matches!(proposal.command, Command::AcknowledgeFence { .. });
+        let ended = follow(&mut book.tasks, before, after, fenced, book.ground.tick());
         let refused = matches!(answer, Answer::Refused { .. });
         for (task, outcome) in ended {
             book.violations.extend(truth::check(&task, outcome, after, &book.ground));
@@ -191,8 +192,9 @@ fn words(command: &Command) -> String {
     }
 }
 
-/// Orders that this entry made due, and those that are certainly over by it. Returns those that have ended, and how.
-fn follow(tasks: &mut Tasks, before: &State, after: &State, tick: u64) -> Vec<(TaskId, Outcome)> {
+/// Orders that this entry made due, and those that are certainly over by it. Returns those that have ended, and how. `fenced`: it is a
+/// host's word that a fence is on its disk and nothing older runs there, and not an agent's that nobody knows how a task ended.
+fn follow(tasks: &mut Tasks, before: &State, after: &State, fenced: bool, tick: u64) -> Vec<(TaskId, Outcome)> {
     let mut all = Vec::new();
     for (id, run) in &after.runs {
         let was = before.runs.get(id);
@@ -213,10 +215,8 @@ fn follow(tasks: &mut Tasks, before: &State, after: &State, tick: u64) -> Vec<(T
                 }
                 let Some(earlier) = earlier.filter(|earlier| earlier.attempt > 0) else { continue };
                 let how = match (&earlier.status, &task.status) {
-                    (
-                        TaskStatus::Fencing { .. },
-                        TaskStatus::Fencing { .. } | TaskStatus::Ended { outcome: Outcome::Unknown },
-                    ) => None,
+                    (TaskStatus::Fencing { .. }, TaskStatus::Fencing { .. }) => None,
+                    (TaskStatus::Fencing { .. }, TaskStatus::Ended { outcome: Outcome::Unknown }) if !fenced => None,
                     (TaskStatus::Fencing { .. }, now) => Some(format!("the fence was acknowledged, and it is {now:?}")),
                     (TaskStatus::Due { .. }, TaskStatus::Ended { outcome }) if *outcome != Outcome::Unknown => {
                         Some(format!("its outcome is committed: {}", outcome.as_str()))

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// `SIM_SEEDS` raises it, `SIM_FROM` begins elsewhere.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 200;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     match std::env::var(name) {

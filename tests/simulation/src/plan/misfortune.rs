@@ -12,7 +12,7 @@ const LATER_BY: u64 = 150;
 /// How long it takes until everything comes so late.
 const LATER_EVERY: u64 = 200;
 /// Until a new leader is found, and knows that it leads.
-const ELECTION: u64 = 190;
+const ELECTION: u64 = 250;
 
 /// What it comes to.
 #[derive(Default)]
@@ -49,27 +49,29 @@ impl Story {
     /// An order is on its way for seconds; whoever sent it leads no more, and the run is given up before it arrives.
     fn overtaken_order(&mut self) {
         let (host, leader) = (one(&mut self.chance, &AGENTS), self.leader());
-        let cut = self.late(&[leader.clone()], &host) + self.chance.between(20, 60);
+        let cut = self.late(std::slice::from_ref(&leader), &host, 3) + self.chance.between(20, 60);
         self.free("ledger");
-        self.press(0, cut - 40, Press::Start { group: "ledger".to_owned(), runbook: "many".to_owned() });
+        self.press(0, cut - 80, Press::Start { group: "ledger".to_owned(), runbook: "many".to_owned() });
         self.deposed(cut, &leader);
         // Those who may lead next do not reach the host before the run is given up.
-        let silent = ELECTION + self.chance.between(0, 230);
+        let silent = ELECTION + self.chance.between(100, 230);
         for other in others(&leader) {
             self.fault(cut - 20, Fault::Cut { from: other, to: host.clone(), ticks: silent });
         }
-        let word = cut + ELECTION - self.chance.between(0, 90);
+        let word = cut + ELECTION + self.chance.between(10, 60);
         self.press(1, word, Press::Abort { group: "ledger".to_owned() });
     }
 
     /// A host hears of its lease late, and then nobody hears of the host: the role moves while it goes by what it heard last.
     fn late_renewals(&mut self) {
-        let (group, runbook, host) = self.leased();
-        let silent = self.late(&coordinator::NAMES.map(str::to_owned), &host) + self.chance.between(0, 200);
-        let lasts = self.chance.between(1_800, 3_000);
+        // Of the longer lease: with a shorter one a session ends before words are as late as they must be.
+        self.free("pair");
+        let host = (*self.chance.pick(&["w2", "w2", "e2"])).to_owned();
+        let silent = self.late(&coordinator::NAMES.map(str::to_owned), &host, 6) + self.chance.between(0, 200);
+        let lasts = self.chance.between(2_600, 3_600);
         self.fault(silent, Fault::Isolate { who: host, out: true, inward: false, ticks: lasts });
         let at = silent + self.chance.between(50, 900);
-        self.press(0, at, Press::Start { group, runbook });
+        self.press(0, at, Press::Start { group: "pair".to_owned(), runbook: "switchover".to_owned() });
     }
 
     /// The leader that promised a lease is gone, and with it whoever holds it; the next one is asked to move the role.
@@ -85,10 +87,10 @@ impl Story {
         self.press(0, at, Press::Start { group, runbook });
     }
 
-    /// A coordinator that is asked to lead before anything happens.
+    /// A coordinator that is asked to lead before anything happens. Not the first, which is asked first by whoever comes anew.
     fn leader(&mut self) -> String {
-        let leader = one(&mut self.chance, &coordinator::NAMES);
-        self.press(1, self.begin, Press::Lead { to: leader.clone() });
+        let leader = one(&mut self.chance, &coordinator::NAMES[1..]);
+        self.press(0, self.begin, Press::Lead { to: leader.clone() });
         leader
     }
 
@@ -105,9 +107,9 @@ impl Story {
         self.press(0, self.begin - 200, Press::Abort { group: group.to_owned() });
     }
 
-    /// What these say to the host comes later and later. Returns when it is as late as it gets.
-    fn late(&mut self, from: &[String], host: &str) -> u64 {
-        let (steps, end) = (self.chance.between(3, 4), self.begin + 3_000);
+    /// What these say to the host comes later and later, in so many steps or one more. Returns when it is as late as it gets.
+    fn late(&mut self, from: &[String], host: &str, steps: u64) -> u64 {
+        let (steps, end) = (self.chance.between(steps, steps + 1), self.begin + 3_000);
         let mut at = self.begin + self.chance.between(50, 300);
         for step in 1..=steps {
             for from in from {
