@@ -11,8 +11,12 @@ const ONE_IN: u64 = 3;
 const LATER_BY: u64 = 150;
 /// How long it takes until everything comes so late.
 const LATER_EVERY: u64 = 200;
+/// Hosts of the longer lease alone: with a shorter one a session ends before words are as late as they must be. The second has it first.
+const LONG_LEASED: [&str; 3] = ["e2", "w2", "w2"];
 /// Until a new leader is found, and knows that it leads.
 const ELECTION: u64 = 250;
+/// Until an operator's command, which asks one coordinator after the other, has come to that leader.
+const ANSWER: u64 = 250;
 
 /// What it comes to.
 #[derive(Default)]
@@ -31,10 +35,11 @@ pub(super) fn of(seed: u64, ticks: u64) -> Misfortune {
     let alone = chance.one_in(2);
     let begin = 200 + chance.up_to(if alone { 100 } else { ticks / 2 });
     let mut story = Story { begin, events: Vec::new(), chance };
-    match story.chance.up_to(2) {
+    match story.chance.up_to(3) {
         0 => story.overtaken_order(),
         1 => story.late_renewals(),
-        _ => story.inherited_lease(),
+        2 => story.inherited_lease(),
+        _ => story.remembered_fence(),
     }
     Misfortune { events: story.events, alone }
 }
@@ -48,25 +53,24 @@ struct Story {
 impl Story {
     /// An order is on its way for seconds; whoever sent it leads no more, and the run is given up before it arrives.
     fn overtaken_order(&mut self) {
-        let (host, leader) = (one(&mut self.chance, &AGENTS), self.leader());
-        let cut = self.late(std::slice::from_ref(&leader), &host, 3) + self.chance.between(20, 60);
+        let (host, leader) = (one(&mut self.chance, &LONG_LEASED), self.leader());
+        let cut = self.late(std::slice::from_ref(&leader), &host, 6) + self.chance.between(20, 60);
         self.free("ledger");
         self.press(0, cut - 80, Press::Start { group: "ledger".to_owned(), runbook: "many".to_owned() });
         self.deposed(cut, &leader);
         // Those who may lead next do not reach the host before the run is given up.
-        let silent = ELECTION + self.chance.between(100, 230);
+        let silent = ELECTION + ANSWER + self.chance.between(50, 150);
         for other in others(&leader) {
             self.fault(cut - 20, Fault::Cut { from: other, to: host.clone(), ticks: silent });
         }
-        let word = cut + ELECTION + self.chance.between(10, 60);
+        let word = cut + ELECTION + self.chance.between(0, 40);
         self.press(1, word, Press::Abort { group: "ledger".to_owned() });
     }
 
     /// A host hears of its lease late, and then nobody hears of the host: the role moves while it goes by what it heard last.
     fn late_renewals(&mut self) {
-        // Of the longer lease: with a shorter one a session ends before words are as late as they must be.
         self.free("pair");
-        let host = (*self.chance.pick(&["w2", "w2", "e2"])).to_owned();
+        let host = one(&mut self.chance, &LONG_LEASED);
         let silent = self.late(&coordinator::NAMES.map(str::to_owned), &host, 6) + self.chance.between(0, 200);
         let lasts = self.chance.between(2_600, 3_600);
         self.fault(silent, Fault::Isolate { who: host, out: true, inward: false, ticks: lasts });
@@ -85,6 +89,27 @@ impl Story {
         self.deposed(gone, &leader);
         let at = cut + ELECTION + self.chance.between(0, 300);
         self.press(0, at, Press::Start { group, runbook });
+    }
+
+    /// A host that was off when it was wanted comes back, and is told that the run is given up. Then its agent dies, and the first that the
+    /// next one hears is the leader of before, which wants it still.
+    fn remembered_fence(&mut self) {
+        let (host, leader) = (one(&mut self.chance, &AGENTS), self.leader());
+        self.free("ledger");
+        let off = self.begin + self.chance.between(100, 300);
+        let deposed = off + 120;
+        self.press(0, off + 40, Press::Start { group: "ledger".to_owned(), runbook: "many".to_owned() });
+        self.deposed(deposed, &leader);
+        let word = deposed + ELECTION + self.chance.between(10, 60);
+        self.press(1, word, Press::Abort { group: "ledger".to_owned() });
+        let on = word + ANSWER + self.chance.between(80, 180);
+        self.fault(off, Fault::PowerCut { who: host.clone(), ticks: on - off });
+        let told = on + self.chance.between(120, 250);
+        self.fault(off, Fault::Cut { from: leader.clone(), to: host.clone(), ticks: told - off });
+        self.fault(told, Fault::Kill { who: host.clone() });
+        for other in others(&leader) {
+            self.fault(told, Fault::Cut { from: other, to: host.clone(), ticks: 400 });
+        }
     }
 
     /// A coordinator that is asked to lead before anything happens. Not the first, which is asked first by whoever comes anew.
@@ -123,7 +148,7 @@ impl Story {
 
     /// The others do not hear it any more, nor it them.
     fn deposed(&mut self, at: u64, leader: &str) {
-        let ticks = self.chance.between(800, 2_000);
+        let ticks = self.chance.between(1_000, 2_000);
         for other in others(leader) {
             self.fault(at, Fault::Cut { from: leader.to_owned(), to: other.clone(), ticks });
             self.fault(at, Fault::Cut { from: other, to: leader.to_owned(), ticks });
