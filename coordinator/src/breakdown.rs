@@ -37,8 +37,8 @@ pub fn stopped(name: &str, data: &Path, failure: &Failure) -> String {
         Failure::Broken(why) => Fault::new(
             "BTN-0164",
             format!("the log of {name} in {} cannot go on: {why}.", file.display()),
-            "This coordinator ends; while most of the others are up the cluster goes on. See that the disk has room and no errors: started again, \
-             it goes on where it was.",
+            "This coordinator ends; while a majority of them is up the cluster goes on. See that the disk has room and no errors: \
+             started again, it goes on where it was.",
         ),
     };
     fault.to_string()
