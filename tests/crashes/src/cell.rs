@@ -165,6 +165,7 @@ async fn disturbed(
     let way = driven.with_context(|| format!("killed at steps {:?}", saboteur.struck))?;
     (verdict.halts, verdict.steps) = (way.halts.len(), way.ordered.len() + way.asked.len());
     saboteur.finish(world).await?;
+    saboteur.start_what_agents_stopped(world).await?;
 
     let wanted = wanted()?;
     let mut red = |fine: bool, what: String| {
@@ -191,7 +192,7 @@ async fn disturbed(
     red(planned == wanted.steps, format!("the run has {planned} steps, undisturbed {}", wanted.steps));
     let more = until(SOON, "the runs", || self::runs(world))? - runs;
     red(more == 1, format!("{more} runs were begun"));
-    let loose = if cell.party == Party::Database { world.loose() } else { &[] };
+    let loose = world.loose(cell.party);
     let end = settled(world, |state| state.differences(&wanted.end_state, loose)).await?;
     verdict.facts = end.seen.facts();
     verdict.red.extend(end.wrong);

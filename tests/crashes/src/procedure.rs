@@ -19,6 +19,7 @@ use crate::{
     end_state::{EndState, Loose},
     limits::SOON,
     log::Task,
+    party::Party,
 };
 
 mod avaya_pom;
@@ -67,8 +68,14 @@ pub trait Procedure: Place {
     /// What the undisturbed run must come to: a comparison with nonsense would show nothing.
     fn expected(&self) -> Vec<(&'static str, String)>;
 
-    /// What may differ where a database died in the middle of a step.
-    fn loose(&self) -> &'static [Loose] {
+    /// Starts what agents stopped because nobody had said for a second that it may run, as an administrator would who sees that in
+    /// `baton status`; answers what. Nothing else may be mended here.
+    async fn start_what_agents_stopped(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// What may differ where this party died in the middle of a step.
+    fn loose(&self, _party: Party) -> &'static [Loose] {
         &[]
     }
 }

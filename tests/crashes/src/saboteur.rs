@@ -86,6 +86,11 @@ impl Saboteur {
         self.end_watcher()
     }
 
+    /// Nobody leads for longer than an agent waits only where all have died.
+    pub async fn start_what_agents_stopped(&self, world: &mut Stage) -> Result<Vec<String>> {
+        if self.party == Party::Everything { world.start_what_agents_stopped().await } else { Ok(Vec::new()) }
+    }
+
     /// At a step's moment for the first time.
     async fn strike(&mut self, world: &mut Stage, step: &str, task: Option<&Task>) -> Result<()> {
         if self.possible.contains(step) || self.idle.contains(step) {
@@ -237,9 +242,9 @@ impl Attendant<Stage> for Saboteur {
     }
 
     async fn halted(&mut self, world: &mut Stage, why: &str) -> Result<()> {
-        // Only a database server that was killed may hold a run up, and it is named.
+        // Only a database server that was killed may hold a run up, and it is named; or what agents had to stop while nobody led.
         let named = self.killed.iter().flat_map(|machine| world.called(machine)).any(|name| why.contains(&name));
-        if !named {
+        if !named && self.start_what_agents_stopped(world).await?.is_empty() {
             bail!("it halts, and not for a database server that was killed ({:?}): {why}", self.killed);
         }
         while self.gone.is_some() {

@@ -19,6 +19,7 @@ use crate::{
     end_state::{EndState, Loose, Rule},
     limits::{SETTLED_WITHIN, SOON, UNDISTURBED_WITHIN},
     log::Task,
+    party::Party,
 };
 
 /// What SQL Server is told that counts.
@@ -249,7 +250,7 @@ impl Procedure for AvayaPom {
         expected
     }
 
-    fn loose(&self) -> &'static [Loose] {
-        if matches!(self.runbook, "start" | "stop") { &[] } else { &LOOSE }
+    fn loose(&self, party: Party) -> &'static [Loose] {
+        if party != Party::Database || matches!(self.runbook, "start" | "stop") { &[] } else { &LOOSE }
     }
 }

@@ -2,29 +2,39 @@
 //!
 //! Counted by the services' own journals, by what clients were answered, and by the jobs that the repositories hold.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use baton_lab::{
-    cluster::Cluster,
+    cluster::{Cluster, until},
     data_mover::{
         Client, Installation, Side,
         installation::{NAME, Setting},
         judge,
+        side::services,
     },
     horizon::properties,
     packages,
     processes::Registry,
+    story::command,
 };
 
 use super::{Procedure, Programs, Stage, standing, words};
 use crate::{
     drive::{Place, complete},
-    end_state::EndState,
+    end_state::{EndState, Loose, Rule},
     limits::{SETTLED_WITHIN, SOON, UNDISTURBED_WITHIN},
     log::Task,
+    party::Party,
 };
+
+const STOPPED_BY_AGENTS: &str =
+    "an agent that is started again and hears no coordinator for a second stops what is exclusive; a person starts it";
+const LOOSE: [Loose; 2] = [
+    Loose { facts: "start of ", rule: Rule::AtLeast, because: STOPPED_BY_AGENTS },
+    Loose { facts: "stop of ", rule: Rule::AtLeast, because: STOPPED_BY_AGENTS },
+];
 
 struct DataMover {
     // Dropped first: it writes to the world below.
@@ -120,6 +130,41 @@ impl Procedure for DataMover {
     fn called(&self, machine: &str) -> Vec<String> {
         let side = Self::side(machine).map(|side| self.lab.world.repository(side).address.ip().to_string());
         side.into_iter().chain([machine.to_owned()]).collect()
+    }
+
+    async fn start_what_agents_stopped(&mut self) -> Result<Vec<String>> {
+        // Where every host of the primary holds the lease again, and is heard, no agent stops anything any more.
+        let active = until(SOON, "lease", || {
+            let view = command::group(&self.lab.cluster, NAME)?;
+            let holders = view["lease"]["holders"].as_object().context("a lease")?;
+            ensure!(
+                !holders.is_empty() && holders.values().all(|left| !left.is_null()),
+                "the lease: {}",
+                view["lease"]
+            );
+            let primary = view["primary"].as_str().context("a primary")?;
+            Side::BOTH.into_iter().find(|side| side.name() == primary).context("a side")
+        })?;
+        let mut started = Vec::new();
+        for machine in active.machines() {
+            let log = self.lab.cluster.agent_directory(machine).join("log");
+            let said = fs::read_to_string(&log).with_context(|| format!("read {}", log.display()))?;
+            let stopped = |service: &str| {
+                let act = format!("(stopped {service} in ");
+                said.lines().any(|line| line.contains(&format!("the lease of {NAME} in epoch ")) && line.contains(&act))
+            };
+            for (_, service) in services().into_iter().filter(|(of, _)| *of == machine) {
+                if stopped(service) && !self.lab.world.fleet.runs(machine, service) {
+                    self.lab.world.start_service(machine, service).await?;
+                    started.push(format!("{machine}/{service}"));
+                }
+            }
+        }
+        Ok(started)
+    }
+
+    fn loose(&self, party: Party) -> &'static [Loose] {
+        if party == Party::Everything { &LOOSE } else { &[] }
     }
 
     async fn end_state(&mut self) -> Result<EndState> {

@@ -25,6 +25,7 @@ use crate::{
     end_state::{EndState, Loose, Rule},
     limits::{SETTLED_WITHIN, SOON, UNDISTURBED_WITHIN},
     log::Task,
+    party::Party,
 };
 
 const LOOSE: [Loose; 1] = [Loose {
@@ -259,7 +260,7 @@ impl Procedure for HorizonDaas {
         expected
     }
 
-    fn loose(&self) -> &'static [Loose] {
-        &LOOSE
+    fn loose(&self, party: Party) -> &'static [Loose] {
+        if party == Party::Database { &LOOSE } else { &[] }
     }
 }

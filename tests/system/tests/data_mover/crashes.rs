@@ -125,7 +125,7 @@ async fn configure_survives(victim: Victim) {
     let directory = driver::folder();
     let mut lab = world(directory.path()).await;
     let client = lab.start_client().expect("a client");
-    disturbed(&mut lab, victim, &CONFIGURE, 21).await;
+    disturbed(&mut lab, victim, &CONFIGURE, 27).await;
     // From the beginning, when everything was started once: what runs on the secondary is stopped by its agent or by the run.
     let sync = [(Side::Primary, (0, 0)), (Side::Secondary, (0, 1))];
     let mut once_more = expected(&Side::BOTH, Side::Primary, &sync);
@@ -143,7 +143,7 @@ async fn failover_survives(victim: Victim) {
     let client = lab.start_client().expect("a client");
     client.has_written("dm1", 5, WITHIN).await.expect("dm1 serves");
     let noted = lab.world.effects().expect("journals").len();
-    disturbed(&mut lab, victim, &FAILOVER, 14).await;
+    disturbed(&mut lab, victim, &FAILOVER, 18).await;
     let sync = [(Side::Primary, (0, 1))];
     assert_eq!(effects(&lab, noted), expected(&[Side::Primary], Side::Secondary, &sync));
     ended(&lab, client, Side::Secondary, 2).await;
@@ -158,7 +158,7 @@ async fn switchback_survives(victim: Victim) {
     undisturbed(&mut lab, &FAILOVER).await;
     client.has_written("dm2", 5, WITHIN).await.expect("dm2 serves");
     let noted = lab.world.effects().expect("journals").len();
-    disturbed(&mut lab, victim, &SWITCHBACK, 28).await;
+    disturbed(&mut lab, victim, &SWITCHBACK, 34).await;
     let sync = [(Side::Primary, (1, 0))];
     assert_eq!(effects(&lab, noted), expected(&[Side::Secondary], Side::Primary, &sync));
     let record = client.record();

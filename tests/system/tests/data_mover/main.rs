@@ -5,5 +5,6 @@ mod automatic;
 mod crashes;
 mod driver;
 mod judge;
+mod still_runs;
 mod story;
 mod way_back;
