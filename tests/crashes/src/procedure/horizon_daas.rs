@@ -2,7 +2,10 @@
 //!
 //! Counted by the appliances' own scripts, by what the databases hold, and by the files.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
@@ -28,11 +31,18 @@ use crate::{
     party::Party,
 };
 
-const LOOSE: [Loose; 1] = [Loose {
-    facts: "start of slon_",
-    rule: Rule::AtLeast,
-    because: "a slon dies with its database, and the appliance's own watchdog starts it again",
-}];
+const LOOSE: [Loose; 2] = [
+    Loose {
+        facts: "start of slon_",
+        rule: Rule::AtLeast,
+        because: "a slon dies with its database, and the appliance's own watchdog starts it again",
+    },
+    Loose {
+        facts: "run-failed of av-setup",
+        rule: Rule::AtLeast,
+        because: "it fails where its database dies under it, and an operator has it run again",
+    },
+];
 
 struct HorizonDaas {
     lab: Installation,
@@ -129,6 +139,18 @@ impl HorizonDaas {
         Ok(())
     }
 
+    async fn slon_is_connected(&self, appliance: &Appliance, database: Database) -> Result<bool> {
+        let client = self.lab.world.superuser(appliance, database).connect().await?;
+        let sessions: i64 = client
+            .query_one(
+                "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'slon.local%'",
+                &[],
+            )
+            .await?
+            .get(0);
+        Ok(sessions > 0)
+    }
+
     /// The files that the procedures edit, with the addresses by name.
     fn files(&self, state: &mut EndState) -> Result<()> {
         let (a, b) = (self.appliance(Side::A), self.appliance(Side::B));
@@ -196,6 +218,28 @@ impl Procedure for HorizonDaas {
     fn called(&self, machine: &str) -> Vec<String> {
         let address = self.named(machine).map(|appliance| appliance.address.to_string());
         address.into_iter().chain([machine.to_owned()]).collect()
+    }
+
+    /// A slon that has lost its server tries again after ten seconds.
+    async fn mended(&mut self) -> Result<()> {
+        for side in self.living() {
+            let appliance = self.appliance(*side);
+            for database in appliance.databases() {
+                let own = format!("slon_{database}.pid");
+                let runs = || -> Result<bool> {
+                    let running = self.lab.world.running_on(appliance)?;
+                    Ok(running
+                        .iter()
+                        .any(|one| one.name == "slon" && one.command.iter().any(|word| word.ends_with(&own))))
+                };
+                let begun = Instant::now();
+                while runs()? && !self.slon_is_connected(appliance, *database).await? {
+                    ensure!(begun.elapsed() < SOON, "the slon of {database} on {} does not come back", appliance.name);
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn end_state(&mut self) -> Result<EndState> {

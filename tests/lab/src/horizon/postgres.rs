@@ -217,6 +217,8 @@ fn configuration(address: SocketAddr) -> String {
          max_connections = 80\nshared_buffers = 32MB\nmax_wal_size = 256MB\nautovacuum_naptime = 20s\n\
          # Files in the data directory: a killed server leaves nothing in /dev/shm.\n\
          dynamic_shared_memory_type = mmap\n\
+         # No query here is worth compiling; loading the compiler costs every session more than its query.\n\
+         jit = off\n\
          fsync = on\nsynchronous_commit = on\nlog_min_messages = warning\nlog_line_prefix = '%m [%p] %d %a '\n",
         address.ip(),
         address.port()
