@@ -51,6 +51,11 @@ impl Party {
         }
     }
 
+    /// Whether an agent may hear no coordinator for longer than it waits: all are dead, or it is killed each time before it has.
+    pub fn leaves_agents_alone(self) -> bool {
+        matches!(self, Self::Agent | Self::Everything)
+    }
+
     /// Whether it has a part in steps that no agent performs.
     pub fn takes_part_in_questions(self) -> bool {
         !matches!(self, Self::Agent | Self::Database)

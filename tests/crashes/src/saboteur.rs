@@ -86,9 +86,9 @@ impl Saboteur {
         self.end_watcher()
     }
 
-    /// Nobody leads for longer than an agent waits only where all have died.
+    /// Where an agent can have been without a word for longer than it waits.
     pub async fn start_what_agents_stopped(&self, world: &mut Stage) -> Result<Vec<String>> {
-        if self.party == Party::Everything { world.start_what_agents_stopped().await } else { Ok(Vec::new()) }
+        if self.party.leaves_agents_alone() { world.start_what_agents_stopped().await } else { Ok(Vec::new()) }
     }
 
     /// At a step's moment for the first time.

@@ -87,9 +87,23 @@ impl DataMover {
         if self.runbook == "failover" { Side::Secondary } else { Side::Primary }
     }
 
+    /// What the agent of Baton on a machine has said.
+    fn log(&self, machine: &str) -> Result<String> {
+        let path = self.lab.cluster.agent_directory(machine).join("log");
+        fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+    }
+
     fn side(host: &str) -> Option<Side> {
         Side::BOTH.into_iter().find(|side| side.machines().contains(&host))
     }
+}
+
+/// What an agent has begun to stop on its own account, and has not said to be stopped, since it was started last.
+fn being_stopped(log: &str) -> Vec<&str> {
+    let since = log.rfind("agent started host=").map_or(log, |at| &log[at..]);
+    let begun = since.lines().filter_map(|line| line.split_once("a component is stopped group=dm component="));
+    let begun = begun.filter_map(|(_, rest)| rest.split_whitespace().next());
+    begun.filter(|component| !since.contains(&format!("account: stopped {component}: "))).collect()
 }
 
 #[async_trait(?Send)]
@@ -133,7 +147,7 @@ impl Procedure for DataMover {
     }
 
     async fn start_what_agents_stopped(&mut self) -> Result<Vec<String>> {
-        // Where every host of the primary holds the lease again, and is heard, no agent stops anything any more.
+        // Where every host of the primary holds the lease again, no agent begins to stop anything any more; and what it had begun is over.
         let active = until(SOON, "lease", || {
             let view = command::group(&self.lab.cluster, NAME)?;
             let holders = view["lease"]["holders"].as_object().context("a lease")?;
@@ -143,12 +157,17 @@ impl Procedure for DataMover {
                 view["lease"]
             );
             let primary = view["primary"].as_str().context("a primary")?;
-            Side::BOTH.into_iter().find(|side| side.name() == primary).context("a side")
+            let active = Side::BOTH.into_iter().find(|side| side.name() == primary).context("a side")?;
+            for machine in active.machines() {
+                let log = self.log(machine)?;
+                let open = being_stopped(&log);
+                ensure!(open.is_empty(), "{machine} is still stopping {}", open.join(", "));
+            }
+            Ok(active)
         })?;
         let mut started = Vec::new();
         for machine in active.machines() {
-            let log = self.lab.cluster.agent_directory(machine).join("log");
-            let said = fs::read_to_string(&log).with_context(|| format!("read {}", log.display()))?;
+            let said = self.log(machine)?;
             let stopped = |service: &str| {
                 let act = format!("(stopped {service} in ");
                 said.lines().any(|line| line.contains(&format!("the lease of {NAME} in epoch ")) && line.contains(&act))
@@ -164,7 +183,7 @@ impl Procedure for DataMover {
     }
 
     fn loose(&self, party: Party) -> &'static [Loose] {
-        if party == Party::Everything { &LOOSE } else { &[] }
+        if party.leaves_agents_alone() { &LOOSE } else { &[] }
     }
 
     async fn end_state(&mut self) -> Result<EndState> {
@@ -223,5 +242,29 @@ impl Procedure for DataMover {
         let mut expected: Vec<_> = expected.iter().map(|(fact, value)| (*fact, (*value).to_owned())).collect();
         expected.push(("two actives, by the clients' record", String::new()));
         expected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_stops_is_open_until_it_says_so_and_as_long_as_it_lives() {
+        let begins = |component: &str| {
+            format!(
+                "WARN baton_agent::guard::account: a component is stopped group=dm component={component} reason=\"the lease\"\n"
+            )
+        };
+        let ends = |component: &str| {
+            format!(
+                "WARN baton_agent::guard::account: stopped {component}: the lease of dm in epoch 1 was over group=dm\n"
+            )
+        };
+        let start = "INFO baton_agent: agent started host=dm1 coordinators=3\n";
+        let log = [start, &begins("rest"), &begins("daemon"), &ends("rest")].concat();
+        assert_eq!(being_stopped(&log), ["daemon"]);
+        assert_eq!(being_stopped(&[&log, &ends("daemon")[..]].concat()), [""; 0]);
+        assert_eq!(being_stopped(&[&log, start, &begins("sync")].concat()), ["sync"]);
     }
 }
