@@ -3,7 +3,6 @@
 use std::process::Command;
 
 #[test]
-#[ignore = "most cells have never been run: they are tried by hand first, with cargo crashes --turn"]
 fn whoever_is_killed_in_the_part_whose_turn_it_is_comes_to_the_same_end() {
     let run =
         Command::new(env!("CARGO_BIN_EXE_baton-crashes")).args(["--turn", "--jobs", "2"]).output().expect("it runs");
