@@ -29,6 +29,8 @@ pub enum Rule {
     AtLeast,
     /// The undisturbed run's, or one of these.
     Or(&'static [&'static str]),
+    /// Where the undisturbed run's is the one, the other.
+    Instead { of: &'static str, is: &'static str },
 }
 
 impl Loose {
@@ -39,6 +41,7 @@ impl Loose {
                 _ => false,
             },
             Rule::Or(others) => others.contains(&found),
+            Rule::Instead { of, is } => wanted == of && found == is,
         }
     }
 }
@@ -121,6 +124,11 @@ mod tests {
         let wanted = state(&[("FAILOVER sent", "1"), ("paused", "yes"), ("starts", "1")]);
         let loose = [
             Loose { facts: "FAILOVER", rule: Rule::AtLeast, because: "a statement that died is sent again" },
+            Loose {
+                facts: "restores",
+                rule: Rule::Instead { of: "DL", is: "D" },
+                because: "a log that holds nothing is not restored",
+            },
             Loose { facts: "paused", rule: Rule::Or(&["no"]), because: "a dead primary pauses nothing" },
         ];
         let judged = |facts: &[(&str, &str)]| state(facts).differences(&wanted, &loose).len();
@@ -133,5 +141,7 @@ mod tests {
             judged(&[("FAILOVER sent", "1"), ("FAILOVER sent to db3", "1"), ("paused", "yes"), ("starts", "1")]),
             0
         );
+        let fine = |of, is| state(&[("restores", is)]).differences(&state(&[("restores", of)]), &loose).is_empty();
+        assert!(fine("DL", "D") && !fine("DL", "L") && !fine("L", "D") && !fine("", "D"));
     }
 }
