@@ -69,7 +69,7 @@ pub trait Procedure: Place {
     fn expected(&self) -> Vec<(&'static str, String)>;
 
     /// Starts what agents stopped because nobody had said for a second that it may run, as an administrator would who sees that in
-    /// `baton status`; answers what. Nothing else may be mended here.
+    /// `baton status`; answers which services. Nothing else may be mended here.
     async fn start_what_agents_stopped(&mut self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }

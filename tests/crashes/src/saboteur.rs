@@ -242,10 +242,13 @@ impl Attendant<Stage> for Saboteur {
     }
 
     async fn halted(&mut self, world: &mut Stage, why: &str) -> Result<()> {
-        // Only a database server that was killed may hold a run up, and it is named; or what agents had to stop while nobody led.
-        let named = self.killed.iter().flat_map(|machine| world.called(machine)).any(|name| why.contains(&name));
-        if !named && self.start_what_agents_stopped(world).await?.is_empty() {
-            bail!("it halts, and not for a database server that was killed ({:?}): {why}", self.killed);
+        // Only a database server that was killed may hold a run up, or what agents had to stop while no coordinator answered; it is named.
+        let mut names: Vec<String> = self.killed.iter().flat_map(|machine| world.called(machine)).collect();
+        names.extend(self.start_what_agents_stopped(world).await?);
+        if !names.iter().any(|name| why.contains(name)) {
+            bail!(
+                "it halts, and neither for a database server that was killed nor for what agents had stopped ({names:?}): {why}"
+            );
         }
         while self.gone.is_some() {
             self.comes_back(world).await?;

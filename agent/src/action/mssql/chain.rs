@@ -233,27 +233,16 @@ fn follow<'a>(standing: &Standing, logs: &[&'a Header]) -> (Vec<&'a Header>, Sta
     (chosen, at)
 }
 
-/// Of what goes on from here the one that goes furthest: of those that surely do, and where there is none, of those that may.
 fn furthest<'a>(at: &Standing, logs: &[&'a Header], damaged: bool) -> Option<&'a Header> {
-    let next = |goes_on: fn(&Standing, &Header) -> bool| {
-        let fits = |header: &&&Header| {
-            header.damaged == damaged && header.first <= at.applied && at.applied < header.last && goes_on(at, header)
-        };
-        logs.iter().filter(fits).copied().reduce(|best, header| if header.last > best.last { header } else { best })
+    let goes_on = |header: &&&Header| {
+        header.damaged == damaged
+            && header.first <= at.applied
+            && at.applied < header.last
+            // A copy that is on the fork in which the log ends is beyond the point where it began: as a full backup made after a
+            // recovery is, whose next log backup still holds the log from before that recovery.
+            && (!differs(&at.fork, &header.first_fork) || !differs(&at.fork, &header.fork))
     };
-    next(is_on_our_fork).or_else(|| next(may_pass_our_fork))
-}
-
-fn is_on_our_fork(at: &Standing, header: &Header) -> bool {
-    // A copy that is on the fork in which the log ends is beyond the point where it began: as a full backup made after a
-    // recovery is, whose next log backup still holds the log from before that recovery.
-    !differs(&at.fork, &header.first_fork) || !differs(&at.fork, &header.fork)
-}
-
-/// A log from before one recovery until after another: a header does not name the forks between, and the server knows them. It refuses
-/// (error 4330), and restores nothing, where ours is not one of them.
-fn may_pass_our_fork(_at: &Standing, header: &Header) -> bool {
-    differs(&header.first_fork, &header.fork)
+    logs.iter().filter(goes_on).copied().reduce(|best, header| if header.last > best.last { header } else { best })
 }
 
 fn verdict(

@@ -2,7 +2,7 @@
 //!
 //! Counted by the services' own journals, by what clients were answered, and by the jobs that the repositories hold.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
@@ -29,11 +29,39 @@ use crate::{
     party::Party,
 };
 
-const STOPPED_BY_AGENTS: &str =
-    "an agent that is started again and hears no coordinator for a second stops what is exclusive; a person starts it";
-const LOOSE: [Loose; 2] = [
-    Loose { facts: "start of ", rule: Rule::AtLeast, because: STOPPED_BY_AGENTS },
-    Loose { facts: "stop of ", rule: Rule::AtLeast, because: STOPPED_BY_AGENTS },
+const fn more(facts: &'static str) -> Loose {
+    let because = "an agent that is started again and hears no coordinator for a second stops what is exclusive; it is started again";
+    Loose { facts, rule: Rule::AtLeast, because }
+}
+
+/// Of the side that is active at the end; the other's are exact.
+const ON_PRIMARY: [Loose; 12] = [
+    more("start of activemq on dm1"),
+    more("start of dsc on dm1"),
+    more("start of dmdaemon on dm1"),
+    more("start of dmrest on dm1"),
+    more("start of dmsync on dm1"),
+    more("start of dmagent on dma"),
+    more("stop of activemq on dm1"),
+    more("stop of dsc on dm1"),
+    more("stop of dmdaemon on dm1"),
+    more("stop of dmrest on dm1"),
+    more("stop of dmsync on dm1"),
+    more("stop of dmagent on dma"),
+];
+const ON_SECONDARY: [Loose; 12] = [
+    more("start of activemq on dm2"),
+    more("start of dsc on dm2"),
+    more("start of dmdaemon on dm2"),
+    more("start of dmrest on dm2"),
+    more("start of dmsync on dm2"),
+    more("start of dmagent on dmb"),
+    more("stop of activemq on dm2"),
+    more("stop of dsc on dm2"),
+    more("stop of dmdaemon on dm2"),
+    more("stop of dmrest on dm2"),
+    more("stop of dmsync on dm2"),
+    more("stop of dmagent on dmb"),
 ];
 
 struct DataMover {
@@ -43,6 +71,8 @@ struct DataMover {
     runbook: &'static str,
     /// Lines in journals before it began.
     journal: usize,
+    /// How long each agent's log was before it began.
+    logs: BTreeMap<&'static str, usize>,
 }
 
 impl Place for DataMover {
@@ -60,7 +90,7 @@ impl Place for Installation {
 pub async fn build(runbook: &'static str, directory: &Path, programs: &Programs) -> Result<Box<Stage>> {
     let installed = packages::ensure(&packages::DATA_MOVER, |line| eprintln!("{line}")).await?;
     let (helper, binaries) = (programs.helper.clone(), programs.binaries.clone());
-    // Nothing happens by itself here, and no lease ends while coordinators come back.
+    // Nothing happens by itself here, and no lease ends while coordinators come back; but an agent that comes back holds none.
     let setting = Setting::by_hand();
     let mut lab = Installation::build(directory, installed, helper, binaries, &setting, |_| {}).await?;
     for side in Side::BOTH {
@@ -78,7 +108,12 @@ pub async fn build(runbook: &'static str, directory: &Path, programs: &Programs)
     // What is started by hand on the side that is not active is stopped by its agent or by `configure`, whoever comes first: for that
     // runbook all counts from the beginning.
     let journal = if runbook == "configure" { 0 } else { lab.world.effects()?.len() };
-    Ok(Box::new(DataMover { client, lab, runbook, journal }))
+    let mut mover = DataMover { client, lab, runbook, journal, logs: BTreeMap::new() };
+    for machine in Side::BOTH.map(Side::machines).concat() {
+        let log = mover.log(machine)?;
+        mover.logs.insert(machine, log.len());
+    }
+    Ok(Box::new(mover))
 }
 
 impl DataMover {
@@ -87,10 +122,11 @@ impl DataMover {
         if self.runbook == "failover" { Side::Secondary } else { Side::Primary }
     }
 
-    /// What the agent of Baton on a machine has said.
+    /// What the agent of Baton on a machine has said since the run began.
     fn log(&self, machine: &str) -> Result<String> {
         let path = self.lab.cluster.agent_directory(machine).join("log");
-        fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+        let said = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok(said[self.logs.get(machine).copied().unwrap_or_default()..].to_owned())
     }
 
     fn side(host: &str) -> Option<Side> {
@@ -175,7 +211,7 @@ impl Procedure for DataMover {
             for (_, service) in services().into_iter().filter(|(of, _)| *of == machine) {
                 if stopped(service) && !self.lab.world.fleet.runs(machine, service) {
                     self.lab.world.start_service(machine, service).await?;
-                    started.push(format!("{machine}/{service}"));
+                    started.push(service.to_owned());
                 }
             }
         }
@@ -183,7 +219,11 @@ impl Procedure for DataMover {
     }
 
     fn loose(&self, party: Party) -> &'static [Loose] {
-        if party.leaves_agents_alone() { &LOOSE } else { &[] }
+        match self.active() {
+            _ if !party.leaves_agents_alone() => &[],
+            Side::Primary => &ON_PRIMARY,
+            Side::Secondary => &ON_SECONDARY,
+        }
     }
 
     async fn end_state(&mut self) -> Result<EndState> {

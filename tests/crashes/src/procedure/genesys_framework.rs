@@ -37,7 +37,7 @@ const LOOSE: [Loose; 4] = [
     Loose { facts: "FAILOVER sent", rule: Rule::AtLeast, because: AGAIN },
     Loose { facts: "ADD DATABASE sent", rule: Rule::AtLeast, because: AGAIN },
     Loose {
-        facts: "restores of ",
+        facts: "restores of reports at NODE2",
         rule: Rule::Instead { of: "DL", is: "D" },
         because: "the log that a server takes as it comes up holds nothing, and what holds nothing is not restored",
     },

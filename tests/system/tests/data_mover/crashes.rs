@@ -143,7 +143,7 @@ async fn failover_survives(victim: Victim) {
     let client = lab.start_client().expect("a client");
     client.has_written("dm1", 5, WITHIN).await.expect("dm1 serves");
     let noted = lab.world.effects().expect("journals").len();
-    disturbed(&mut lab, victim, &FAILOVER, 18).await;
+    disturbed(&mut lab, victim, &FAILOVER, 19).await;
     let sync = [(Side::Primary, (0, 1))];
     assert_eq!(effects(&lab, noted), expected(&[Side::Primary], Side::Secondary, &sync));
     ended(&lab, client, Side::Secondary, 2).await;

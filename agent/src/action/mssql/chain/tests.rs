@@ -142,20 +142,6 @@ fn the_log_of_another_recovery_fork_is_no_continuation_and_never_forgotten() {
 }
 
 #[test]
-fn a_log_that_passes_several_recoveries_is_tried_where_none_surely_goes_on() {
-    let across = |file: &str, first, last| Header {
-        first_fork: Some("q".to_owned()),
-        fork: Some("t".to_owned()),
-        ..log(file, first, last)
-    };
-    assert_eq!(order(&plan(&at(20), &sets([across("a", 10, 30)]), None)), [(10, 30)]);
-    let Verdict::Apply(chosen) = plan(&at(20), &sets([across("a", 10, 40), log("b", 20, 30)]), None).verdict else {
-        panic!("applies")
-    };
-    assert_eq!(chosen[0].file, "b", "what surely goes on comes first");
-}
-
-#[test]
 fn several_sets_of_one_file_are_told_by_position() {
     let second = Header { position: 2, ..log("all.trn", 20, 30) };
     let plan = plan(&at(10), &[Seen::Sets(vec![second, log("all.trn", 10, 20)])], None);
