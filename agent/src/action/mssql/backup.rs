@@ -16,7 +16,7 @@ use super::{
     chain::{Header, Seen, SetKind},
     copy_of::{existing, settled},
     instance::{Instance, Part},
-    sessions::{Ended, end_once},
+    sessions::{Ended, make_way},
 };
 use crate::{
     action::{Context, Effect, Failure, Perform, sql::sqlserver::fault},
@@ -154,6 +154,7 @@ impl BackingUp {
     ) -> Result<Box<Header>, Failure> {
         let sql = self.statement(mark(instance.context()).as_deref(), anew);
         let what = format!("{}: {}", self.database, kind_words(self.kind));
+        let mut refused = 0;
         loop {
             instance.context().progress(&what, Some(0));
             let said = instance.long(&sql, &what, Part::default()).await;
@@ -162,12 +163,9 @@ impl BackingUp {
                     return Ok(header);
                 }
                 (_, Err(error)) if error.number() == Some(3101) && self.kind == BackupKind::Tail => {
-                    if instance.context().is_cancelled() {
-                        return Err(Failure::Failed(fault(&error)));
-                    }
                     // The tail needs the database for itself.
-                    end_once(instance, &self.database, ended).await?;
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    make_way(instance, &self.database, refused, ended).await?;
+                    refused += 1;
                 }
                 (Ok(_), Err(error)) if !error.is_uncertain() => return Err(Failure::Failed(fault(&error))),
                 (_, Err(error)) => return Err(Failure::Unclear(fault(&error))),

@@ -11,14 +11,14 @@ use super::{
     chain::Header,
     copy_of::{existing, proven},
     instance::{Instance, Part},
-    sessions::{Ended, connected, end_all, end_once},
+    sessions::{Ended, connected, make_way},
 };
 use crate::{
     action::{Failure, sql::sqlserver::fault},
     host::sqlserver::text::{literal, name},
 };
 
-/// Between two tries at a database that somebody is in, and between two looks at one that recovers.
+/// Between two looks at a database that recovers.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// One log backup, from a path as the server sees it. Readers of a standby database are ended.
@@ -32,7 +32,7 @@ pub async fn log(
 ) -> Result<(), Failure> {
     let what = format!("{database}: file {} of {}, {}", part.done + 1, part.all, header.place());
     instance.context().progress(&what, Some((part.done * 100 / part.all.max(1)) as u8));
-    let mut restart = false;
+    let (mut restart, mut refused) = (false, 0);
     loop {
         let restarted = if restart { ", RESTART" } else { "" };
         let sql = format!(
@@ -68,8 +68,8 @@ pub async fn log(
             // An earlier restore of it was cut short: it is done again, from where it was.
             Err(error) if error.number() == Some(4319) && !restart => restart = true,
             Err(error) if error.number() == Some(3101) => {
-                end_once(instance, database, ended).await?;
-                tokio::time::sleep(AGAIN_AFTER).await;
+                make_way(instance, database, refused, ended).await?;
+                refused += 1;
             }
             Err(error) => return Err(Failure::Failed(fault(&error))),
         }
@@ -134,6 +134,7 @@ pub async fn recover(instance: &mut Instance<'_>, database: &str, ended: &mut En
     let context = instance.context();
     let sql = format!("RESTORE DATABASE {} WITH RECOVERY", name(database));
     let what = format!("{database}: recovery");
+    let mut refused = 0;
     loop {
         let copy = existing(instance, database).await?;
         match copy.state.as_str() {
@@ -141,9 +142,6 @@ pub async fn recover(instance: &mut Instance<'_>, database: &str, ended: &mut En
             // On its way: of our own statement, or of an earlier process whose session still works.
             "RECOVERING" => {}
             "RESTORING" | "ONLINE" => {
-                if copy.standby {
-                    end_all(instance, database, ended).await?;
-                }
                 context.progress(&what, None);
                 let said = instance.long(&sql, &what, Part::default()).await;
                 let now = match (existing(instance, database).await, &said) {
@@ -156,7 +154,9 @@ pub async fn recover(instance: &mut Instance<'_>, database: &str, ended: &mut En
                 }
                 match said {
                     Err(error) if error.number() == Some(3101) => {
-                        end_once(instance, database, ended).await?;
+                        make_way(instance, database, refused, ended).await?;
+                        refused += 1;
+                        continue;
                     }
                     // 3153 says that it is online: the state will.
                     Err(error) if error.is_uncertain() && now.state != "RECOVERING" => {

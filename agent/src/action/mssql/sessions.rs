@@ -13,6 +13,14 @@ use crate::{action::sql::sqlserver::fault, host::sqlserver::Parameter};
 
 /// Between two rounds: pooled clients come back at once, and a rollback takes its time.
 const ROUND_EVERY: Duration = Duration::from_millis(200);
+/// Before each KILL that makes way.
+const PAUSES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(2),
+    Duration::from_millis(8),
+    Duration::from_millis(32),
+    Duration::from_millis(128),
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Connected {
@@ -63,6 +71,25 @@ pub async fn end_once(instance: &mut Instance<'_>, database: &str, ended: &mut E
     Ok(found.len())
 }
 
+/// Makes way for a statement that wants the database for itself and was refused (3101), `refused` times before now: the caller
+/// sends it again at once, since a client that has lost its connection is back within milliseconds, and every wait between KILL and
+/// the statement is its chance. What it waits before that is for sessions that take their time to end, and never the same for long.
+pub async fn make_way(
+    instance: &mut Instance<'_>,
+    database: &str,
+    refused: usize,
+    ended: &mut Ended,
+) -> Result<(), Fault> {
+    let over = tokio::select! {
+        () = instance.context().cancelled() => true,
+        () = tokio::time::sleep(PAUSES[refused % PAUSES.len()]) => false,
+    };
+    if over {
+        return Err(come_back(instance, database, ended));
+    }
+    end_once(instance, database, ended).await.map(drop)
+}
+
 /// Ends them again and again until a look finds nobody; an error at the task's end, with those who are still there.
 pub async fn end_all(instance: &mut Instance<'_>, database: &str, ended: &mut Ended) -> Result<(), Fault> {
     loop {
@@ -76,13 +103,16 @@ pub async fn end_all(instance: &mut Instance<'_>, database: &str, ended: &mut En
             () = tokio::time::sleep(ROUND_EVERY) => false,
         };
         if ended_early {
-            let message =
-                format!("{}: sessions of {database} come back or do not end: {}", instance.label(), ended.words());
-            let remedy =
-                "Stop what connects (services, pools), see KILL … WITH STATUSONLY for one that rolls back, then retry.";
-            return Err(Fault::new("BTN-0663", message, remedy));
+            return Err(come_back(instance, database, ended));
         }
     }
+}
+
+fn come_back(instance: &Instance<'_>, database: &str, ended: &Ended) -> Fault {
+    let message = format!("{}: sessions of {database} come back or do not end: {}", instance.label(), ended.words());
+    let remedy =
+        "Stop what connects (services, pools), see KILL … WITH STATUSONLY for one that rolls back, then retry.";
+    Fault::new("BTN-0663", message, remedy)
 }
 
 /// Whom a task ended, and how often: by who they are, since a pool's sessions come back under other numbers.

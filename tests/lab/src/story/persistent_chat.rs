@@ -222,10 +222,18 @@ fn follow_on(
             chat.cluster.json(&["confirm", run, "--reason", "seen"])?;
         }
         if begun.elapsed() > WITHIN {
-            bail!("{run} is {} after {WITHIN:?}: {}", view["phase"], view["why"]);
+            bail!("{run} is {} after {WITHIN:?}: {}; {}", view["phase"], view["why"], under_way(&view));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// What a run stands at: each step that has begun and not ended, as the coordinator shows it.
+fn under_way(view: &Value) -> String {
+    let steps = view["steps"].as_array().into_iter().flatten();
+    let begun =
+        steps.filter(|step| step["state"] == "running" || step["state"] == "waiting" || step["state"] == "ready");
+    begun.map(Value::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Why a run halted, in the words of its first step that failed.
