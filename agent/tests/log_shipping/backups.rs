@@ -97,6 +97,28 @@ async fn the_tail_leaves_the_database_restoring_and_its_users_gone() {
 }
 
 #[tokio::test]
+async fn the_tail_is_made_though_a_client_comes_back_as_soon_as_it_is_cut_off() {
+    let world = World::shipped().await;
+    let mut first = world.session(PRIMARY, DATABASE).await.expect("a session");
+    let client = async {
+        while first.batch("SELECT 1").await.is_ok() {}
+        loop {
+            match world.session(PRIMARY, DATABASE).await {
+                Ok(mut again) => while again.batch("SELECT 1").await.is_ok() {},
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let action = backup(&world, "tail.trn", json!({ "kind": "tail" }));
+    let effect = tokio::select! {
+        made = world.act(&*action) => made.expect("made"),
+        () = client => unreachable!("it comes back for ever"),
+    };
+    assert!(effect.summary.contains("sessions ended: sa on"), "{}", effect.summary);
+    assert_eq!(world.state(PRIMARY).await, "RESTORING");
+}
+
+#[tokio::test]
 async fn a_backup_that_does_not_verify_is_none() {
     let world = World::shipped().await;
     let action = backup(&world, "mine.bak", json!({}));

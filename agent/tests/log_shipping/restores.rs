@@ -118,3 +118,46 @@ async fn a_database_that_somebody_may_need_is_not_overwritten() {
     world.refused(&*again, "BTN-0685").await;
     assert_eq!(world.ids(SECONDARY).await, [0, 1, 2, 3]);
 }
+
+/// A full backup of `mgc` that was made on one recovery fork, and a log that begins on the one before it and ends on the one after.
+async fn across_recoveries() -> (World, Vec<String>) {
+    let world = World::start().await;
+    world.sql(PRIMARY, &[&format!("CREATE DATABASE [{DATABASE}]")]).await;
+    world.write(PRIMARY, "CREATE TABLE note (id int, text nvarchar(100))").await;
+    world.insert(0).await;
+    let [before, full, log] = ["own/before.bak", "own/full.bak", "own/log.trn"].map(|file| world.text(file));
+    world.sql(PRIMARY, &[&format!("BACKUP DATABASE [{DATABASE}] TO DISK = N'{before}'")]).await;
+    let recovers = async |number: u32| {
+        let tail = world.text(&format!("own/tail-{number}.trn"));
+        let tail = format!("BACKUP LOG [{DATABASE}] TO DISK = N'{tail}' WITH NORECOVERY, COPY_ONLY");
+        world.sql(PRIMARY, &[&tail, &format!("RESTORE DATABASE [{DATABASE}] WITH RECOVERY")]).await;
+    };
+    recovers(1).await;
+    world.insert(1).await;
+    world.sql(PRIMARY, &[&format!("BACKUP DATABASE [{DATABASE}] TO DISK = N'{full}' WITH COPY_ONLY")]).await;
+    recovers(2).await;
+    world.insert(2).await;
+    world.sql(PRIMARY, &[&format!("BACKUP LOG [{DATABASE}] TO DISK = N'{log}' WITH COPY_ONLY")]).await;
+    (world, vec![full, log])
+}
+
+#[tokio::test]
+async fn a_log_of_another_recovery_fork_stops_it_or_is_left_out_and_named() {
+    let (world, paths) = across_recoveries().await;
+    let fault = world.refused(&*restore(&world, &paths, json!({})), "BTN-0668").await;
+    assert!(fault.message.contains("another recovery fork") && fault.remedy.contains("a full backup"), "{fault}");
+    let proven = restore(&world, &paths, json!({ "leave_out_unproven": true }));
+    let effect = world.changes(&*proven).await;
+    assert!(effect.summary.contains("left out:") && effect.summary.contains("log.trn"), "{}", effect.summary);
+    assert_eq!((&effect.data["logs"], &effect.data["left_out"]["count"]), (&json!(0), &json!(1)), "{}", effect.data);
+    assert_eq!(world.state(SECONDARY).await, "RESTORING");
+    assert_eq!(world.statements(SECONDARY, "RESTORE LOG").len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_never_left_out() {
+    let (world, mut paths) = files().await;
+    paths.remove(1);
+    let fault = world.refused(&*restore(&world, &paths, json!({ "leave_out_unproven": true })), "BTN-0668").await;
+    assert!(fault.message.contains("a log backup is missing before"), "{fault}");
+}

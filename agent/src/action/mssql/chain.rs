@@ -283,6 +283,13 @@ fn spare(header: &Header, chosen: &[Header]) -> String {
     }
 }
 
+impl Gap {
+    /// The log that would go on from here, and begins in another recovery fork.
+    pub fn other_fork(&self) -> Option<&Header> {
+        self.before.as_ref().filter(|before| before.first <= self.needed)
+    }
+}
+
 impl fmt::Display for Gap {
     /// LSNs and files on both sides.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -290,8 +297,8 @@ impl fmt::Display for Gap {
             Some(after) => write!(f, "after {} (to LSN {})", after.place(), after.last)?,
             None => write!(f, "after LSN {}, the last that was applied,", self.needed)?,
         }
-        match &self.before {
-            Some(before) if before.first <= self.needed => write!(
+        match self.other_fork().or(self.before.as_ref()) {
+            Some(before) if self.other_fork().is_some() => write!(
                 f,
                 " the log goes on in another recovery fork: {} (LSN {} to {}) begins in fork {}",
                 before.place(),

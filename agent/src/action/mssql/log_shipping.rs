@@ -24,12 +24,12 @@ fn listed(items: Vec<Value>) -> Value {
     json!({ "count": count, "first": items.into_iter().take(LISTED_MAX).collect::<Vec<_>>() })
 }
 
-fn left_out_data(left_out: &[LeftOut]) -> Value {
+pub(super) fn left_out_data(left_out: &[LeftOut]) -> Value {
     listed(left_out.iter().map(|left| json!({ "file": left.place, "why": left.why })).collect())
 }
 
 /// For a summary: what has no part in it is named there too.
-fn left_out_words(left_out: &[LeftOut]) -> String {
+pub(super) fn left_out_words(left_out: &[LeftOut]) -> String {
     const SHOWN: usize = 3;
     if left_out.is_empty() {
         return String::new();

@@ -11,10 +11,10 @@ use baton_model::{
 use serde_json::{Value, json};
 
 use super::{
-    chain::{Header, Lsn, Seen, Standing, Verdict, newest_full, plan},
+    chain::{Header, LeftOut, Lsn, Seen, Standing, Verdict, newest_full, plan},
     copy_of::{Copy, copy_of, restored_from, standing},
     instance::{Instance, Part},
-    log_shipping::apply::missing,
+    log_shipping::{apply::missing, left_out_data, left_out_words},
     restoring,
     sessions::{Ended, connected},
 };
@@ -24,6 +24,10 @@ use crate::action::{Context, Effect, Failure, Perform};
 pub fn bind(restore: &Restore) -> Result<Box<dyn Perform>, Fault> {
     if restore.paths.is_empty() {
         return Err(Fault::new("BTN-0498", "mssql.restore names no files", "Give paths."));
+    }
+    if restore.leave_out_unproven && restore.then == AfterRestore::Recovery {
+        let message = "mssql.restore leaves out what cannot be proven, and brings the database online: nobody would see what it lacks";
+        return Err(Fault::new("BTN-0498", message, "Say leave_out_unproven with then: norecovery alone."));
     }
     Ok(Box::new(Restoring(restore.clone())))
 }
@@ -41,6 +45,8 @@ impl std::ops::Deref for Restoring {
 struct Look {
     full: Header,
     logs: Vec<Header>,
+    /// What cannot be proven to go on from there.
+    left_out: Vec<LeftOut>,
     copy: Option<Copy>,
     now: Option<Standing>,
     /// It was restored from this very full backup.
@@ -77,13 +83,27 @@ impl Restoring {
             fork: full.fork.clone(),
             applied: full.last,
         };
-        let logs = match plan(&start, &files, None).verdict {
-            Verdict::Nothing => Vec::new(),
-            Verdict::Apply(headers) => headers,
-            Verdict::Gap(gap) => return Err(missing(&self.database, &gap)),
-            Verdict::Damaged(header) => {
-                let message = format!("{}: {} is damaged; nothing was restored", self.database, header.place());
-                return Err(Fault::new("BTN-0669", message, "Take another copy of it."));
+        let mut left_out = Vec::new();
+        let logs = loop {
+            let gap = match plan(&start, &files, None).verdict {
+                Verdict::Nothing => break Vec::new(),
+                Verdict::Apply(headers) => break headers,
+                Verdict::Gap(gap) => gap,
+                Verdict::Damaged(header) => {
+                    let message = format!("{}: {} is damaged; nothing was restored", self.database, header.place());
+                    return Err(Fault::new("BTN-0669", message, "Take another copy of it."));
+                }
+            };
+            let unproven = gap.other_fork().filter(|_| self.leave_out_unproven);
+            let Some(unproven) = unproven else { return Err(missing(&self.database, &gap)) };
+            let fork = unproven.first_fork.as_deref().unwrap_or("unknown");
+            let why =
+                format!("it begins in recovery fork {fork}, and cannot be proven to go on from LSN {}", gap.needed);
+            left_out.push(LeftOut { place: unproven.place(), why });
+            for seen in &mut files {
+                if let Seen::Sets(sets) = seen {
+                    sets.retain(|header| header != unproven);
+                }
             }
         };
         let copy = copy_of(instance, &self.database).await?;
@@ -96,7 +116,7 @@ impl Restoring {
             (Some(from), Some(set)) => from == set,
             _ => false,
         };
-        Ok(Look { full, logs, copy, now, same })
+        Ok(Look { full, logs, left_out, copy, now, same })
     }
 
     /// The same chain, and where the server says that the database is now.
@@ -187,16 +207,17 @@ impl Restoring {
         };
         let now = look.copy.as_ref().map_or("absent".to_owned(), |copy| copy.words());
         format!(
-            "restore {} ({now}) from {} and {} log backups to LSN {}, {then}",
+            "restore {} ({now}) from {} and {} log backups to LSN {}, {then}{}",
             self.database,
             look.full.place(),
             look.logs.len(),
-            look.end()
+            look.end(),
+            left_out_words(&look.left_out)
         )
     }
 
     fn data(&self, look: &Look) -> Value {
-        json!({ "full": look.full.place(), "logs": look.logs.len(), "lsn": look.end(), "finished": look.full.finished })
+        json!({ "full": look.full.place(), "logs": look.logs.len(), "left_out": left_out_data(&look.left_out), "lsn": look.end(), "finished": look.full.finished })
     }
 }
 
@@ -250,11 +271,12 @@ impl Perform for Restoring {
         let look = self.after(look, &mut instance).await.map_err(Failure::Unclear)?;
         let state = look.copy.as_ref().map_or("absent".to_owned(), |copy| copy.words());
         let summary = format!(
-            "{} was restored from {} and {} log backups to LSN {}, and is {state}",
+            "{} was restored from {} and {} log backups to LSN {}, and is {state}{}",
             self.database,
             look.full.place(),
             look.logs.len(),
-            look.end()
+            look.end(),
+            left_out_words(&look.left_out)
         );
         if !self.in_place(&look) {
             let applied = look.now.as_ref().map_or("unknown".to_owned(), |now| now.applied.to_string());

@@ -130,8 +130,16 @@ impl Apply {
 pub fn missing(database: &str, gap: &Gap) -> Fault {
     let message =
         format!("{database}: {gap}. A log backup that includes LSN {} is needed; nothing was restored", gap.needed);
-    let remedy = "Find it (the primary's backup directory, the share, tape) and put it in the directory, then retry. Without it the \
-                  database can only be brought online without what is behind the gap.";
+    let remedy = match gap.other_fork() {
+        Some(_) => {
+            "Find the one that begins in the fork of what is there; where there is none, begin again with a full backup that is \
+             made after the primary has come up for the last time."
+        }
+        None => {
+            "Find it (the primary's backup directory, the share, tape) and put it in the directory, then retry. Without it the \
+             database can only be brought online without what is behind the gap."
+        }
+    };
     Fault::new("BTN-0668", message, remedy)
 }
 
