@@ -96,6 +96,7 @@ fn build() -> Result<PathBuf> {
             .env("GIT_CEILING_DIRECTORIES", &target))
         .with_context(|| format!("the tree has changed below {}: make the patch again", patch.display()))?;
     }
+    rename_version(&staging.join("Cargo.toml"))?;
     for file in &files {
         let (from, to) = (staging.join(file), tree.join(file));
         let text = fs::read(&from).with_context(|| format!("read {}", from.display()))?;
@@ -115,6 +116,19 @@ fn build() -> Result<PathBuf> {
     let mutated = target.join("mutations/baton-simulation");
     fs::copy(target.join("simulation/baton-simulation"), &mutated).context("keep the mutated program")?;
     Ok(mutated)
+}
+
+/// Cargo tells two packages apart by their place below their workspace, which is the same here, and by their version: with this one the
+/// mutated packages are never taken for the real ones that are built into the same folder.
+fn rename_version(manifest: &Path) -> Result<()> {
+    let text = fs::read_to_string(manifest).with_context(|| format!("read {}", manifest.display()))?;
+    let line = |version: &str| format!("\nversion = \"{version}\"\n");
+    let (real, mutated) = (env!("CARGO_PKG_VERSION"), concat!(env!("CARGO_PKG_VERSION"), "-mutated"));
+    if text.matches(&line(real)).count() != 1 {
+        bail!("{} does not say once that the version is {real}", manifest.display());
+    }
+    fs::write(manifest, text.replace(&line(real), &line(mutated)))
+        .with_context(|| format!("write {}", manifest.display()))
 }
 
 fn copy(to: &Path) -> Result<BTreeSet<PathBuf>> {
