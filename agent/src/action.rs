@@ -39,7 +39,8 @@ pub trait Perform: Send + Sync {
     fn repeatable(&self) -> bool;
 
     /// It does no harm to act again even where `observe` cannot tell: the author of the runbook said so, or what it does is
-    /// the same however often it is done. A condition that gave no answer is neither.
+    /// the same however often it is done. A condition that gave no answer is neither: what is repeatable and not this is done
+    /// only after an observation that has told.
     fn repeatable_blind(&self) -> bool {
         false
     }

@@ -58,6 +58,33 @@ async fn an_observation_that_takes_its_time_is_waited_for() {
 }
 
 #[tokio::test]
+async fn what_may_be_done_already_is_not_done_where_its_condition_gives_no_answer() {
+    let mut world = World::new();
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let (effects, quiet) = (world.shown("effects"), world.shown("quiet"));
+    let unless = format!("if [ -e {quiet} ]; then kill -9 $$; fi; test -e {effects}");
+    let params = serde_json::json!({
+        "argv": ["/bin/sh", "-c", format!("echo done >> {effects}; touch {quiet}; exit 1")],
+        "unless": { "argv": ["/bin/sh", "-c", unless] },
+    });
+    let mut attempt = exec("db1", "1", (1, 10), params, LONG);
+    // It was done, and it is said to have failed: nobody would know from the outside.
+    peer.execute(&attempt).await;
+    assert_eq!(peer.finished(&attempt.task).await.outcome, Outcome::Failed);
+    attempt.task.attempt += 1;
+    peer.execute(&attempt).await;
+    let report = peer.finished(&attempt.task).await;
+    assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
+    assert_eq!(report.fault.map(|fault| fault.code).as_deref(), Some("BTN-0466"));
+    std::fs::remove_file(world.path("quiet")).expect("removed");
+    attempt.task.attempt += 1;
+    peer.execute(&attempt).await;
+    assert_eq!(peer.finished(&attempt.task).await.outcome, Outcome::Unchanged, "it has been seen");
+    assert_eq!(world.lines("effects"), 1);
+}
+
+#[tokio::test]
 async fn a_deposed_leader_is_refused_after_a_newer_reign_was_acknowledged() {
     let mut world = World::new();
     let (mut old, mut new) = (world.coordinator("c1").await, world.coordinator("c2").await);

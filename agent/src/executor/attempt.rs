@@ -223,8 +223,22 @@ impl Attempt {
                 Recovery::NotDone => return End::bad(Outcome::Failed, self.interrupted_fault(&observation)),
                 Recovery::Unknown => return End::bad(Outcome::Unknown, self.interrupted_fault(&observation)),
             }
-        } else if let Observation::InPlace { note } = &observation {
-            return with_found(perform.as_ref(), context, End::good(Outcome::Unchanged, note)).await;
+        } else {
+            match &observation {
+                Observation::InPlace { note } => {
+                    return with_found(perform.as_ref(), context, End::good(Outcome::Unchanged, note)).await;
+                }
+                // It can be seen, and was not: an earlier attempt may have done it, whose end nobody saw.
+                Observation::CannotTell { why } if perform.repeatable() && !perform.repeatable_blind() => {
+                    let message = format!(
+                        "whether {} is done already was asked, and there was no answer: {why}",
+                        self.order.task
+                    );
+                    let remedy = "Nothing was done. See why there is no answer, then retry the step.";
+                    return End::bad(Outcome::Failed, Fault::new("BTN-0466", message, remedy));
+                }
+                _ => {}
+            }
         }
         if let Err(fault) = self.begin(context).await {
             return End::bad(Outcome::Refused, fault);
@@ -266,6 +280,10 @@ impl Attempt {
             Some(Err(Failure::Failed(fault) | Failure::Unclear(fault))) => {
                 let mut stop = self.stopped_fault(context);
                 stop.message = format!("{}: {}", stop.message, fault.message);
+                // What kept it from its end is the action's to say; more time is the second thing to try.
+                if !fault.remedy.is_empty() {
+                    stop.remedy = format!("{} {}", fault.remedy, stop.remedy);
+                }
                 stop
             }
             None => self.stopped_fault(context),

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use baton_agent::action::{Failure, Perform};
+use baton_agent::{
+    action::{Failure, Perform},
+    host::sqlserver::Session,
+};
 use baton_model::outcome::Observation;
 use baton_sqlserver::world::fault::What;
 use serde_json::{Value, json};
@@ -97,22 +100,27 @@ async fn the_tail_leaves_the_database_restoring_and_its_users_gone() {
 }
 
 #[tokio::test]
-async fn the_tail_is_made_though_a_client_comes_back_as_soon_as_it_is_cut_off() {
+async fn the_tail_is_made_though_clients_come_back_as_soon_as_they_are_cut_off() {
     let world = World::shipped().await;
-    let mut first = world.session(PRIMARY, DATABASE).await.expect("a session");
-    let client = async {
-        while first.batch("SELECT 1").await.is_ok() {}
+    let client = async |mut session: Session| {
         loop {
-            match world.session(PRIMARY, DATABASE).await {
-                Ok(mut again) => while again.batch("SELECT 1").await.is_ok() {},
-                Err(_) => tokio::task::yield_now().await,
-            }
+            while session.batch("SELECT 1").await.is_ok() {}
+            session = loop {
+                match world.session(PRIMARY, DATABASE).await {
+                    Ok(again) => break again,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
         }
     };
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(client(world.session(PRIMARY, DATABASE).await.expect("a session")));
+    }
     let action = backup(&world, "tail.trn", json!({ "kind": "tail" }));
     let effect = tokio::select! {
         made = world.act(&*action) => made.expect("made"),
-        () = client => unreachable!("it comes back for ever"),
+        _ = futures::future::join_all(clients) => unreachable!("they come back for ever"),
     };
     assert!(effect.summary.contains("sessions ended: sa on"), "{}", effect.summary);
     assert_eq!(world.state(PRIMARY).await, "RESTORING");

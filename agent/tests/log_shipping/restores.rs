@@ -3,6 +3,7 @@
 use std::fs;
 
 use baton_agent::action::{Failure, Perform};
+use baton_model::outcome::Observation;
 use baton_sqlserver::world::fault::What;
 use serde_json::{Value, json};
 
@@ -152,6 +153,12 @@ async fn a_log_of_another_recovery_fork_stops_it_or_is_left_out_and_named() {
     assert_eq!((&effect.data["logs"], &effect.data["left_out"]["count"]), (&json!(0), &json!(1)), "{}", effect.data);
     assert_eq!(world.state(SECONDARY).await, "RESTORING");
     assert_eq!(world.statements(SECONDARY, "RESTORE LOG").len(), 0);
+    // Whoever looks again is told again.
+    let Ok(Observation::InPlace { note }) = world.observe(&*proven).await else { panic!("in place") };
+    assert!(note.contains("left out:"), "{note}");
+    let parameters = json!({ "paths": paths, "leave_out_unproven": true, "then": "recovery" });
+    let fault = world.binds("mssql.restore", SECONDARY, parameters).err().expect("refused");
+    assert_eq!(fault.code, "BTN-0498", "{fault}");
 }
 
 #[tokio::test]

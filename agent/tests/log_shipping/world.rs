@@ -272,13 +272,16 @@ impl World {
     }
 
     /// An action on the instance's database, with more parameters.
-    pub fn action(&self, name: &str, instance: &str, more: Value) -> Box<dyn Perform> {
+    pub fn binds(&self, name: &str, instance: &str, more: Value) -> Result<Box<dyn Perform>, Fault> {
         let mut parameters = json!({ "connection": self.connection(instance), "database": DATABASE });
         for (key, value) in more.as_object().expect("a map") {
             parameters[key] = value.clone();
         }
         bind(&Action::parse(name, &parameters).unwrap_or_else(|error| panic!("{error}")))
-            .unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    pub fn action(&self, name: &str, instance: &str, more: Value) -> Box<dyn Perform> {
+        self.binds(name, instance, more).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     pub async fn observe(&self, action: &dyn Perform) -> Result<Observation, Fault> {

@@ -11,6 +11,7 @@
 //!                                       matrix
 //! ```
 
+pub mod agent_log;
 pub mod log;
 pub mod news;
 pub mod drive;

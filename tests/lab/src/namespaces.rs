@@ -4,6 +4,7 @@
 //! clock that all processes of a machine share; the judge goes by that alone. It must never ask Baton whether all went well.
 
 pub mod clients;
+pub mod clocks;
 pub mod component;
 pub mod group;
 pub mod judge;

@@ -155,8 +155,8 @@ impl BackingUp {
         let sql = self.statement(mark(instance.context()).as_deref(), anew);
         let what = format!("{}: {}", self.database, kind_words(self.kind));
         let mut refused = 0;
+        instance.context().progress(&what, Some(0));
         loop {
-            instance.context().progress(&what, Some(0));
             let said = instance.long(&sql, &what, Part::default()).await;
             match (there(self, instance).await, said) {
                 (Ok(There::Own(header)), _) if before.is_none_or(|before| identity(before) != identity(&header)) => {

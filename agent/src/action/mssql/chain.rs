@@ -297,7 +297,7 @@ impl fmt::Display for Gap {
             Some(after) => write!(f, "after {} (to LSN {})", after.place(), after.last)?,
             None => write!(f, "after LSN {}, the last that was applied,", self.needed)?,
         }
-        match self.other_fork().or(self.before.as_ref()) {
+        match &self.before {
             Some(before) if self.other_fork().is_some() => write!(
                 f,
                 " the log goes on in another recovery fork: {} (LSN {} to {}) begins in fork {}",

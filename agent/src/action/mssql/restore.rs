@@ -94,11 +94,14 @@ impl Restoring {
                     return Err(Fault::new("BTN-0669", message, "Take another copy of it."));
                 }
             };
-            let unproven = gap.other_fork().filter(|_| self.leave_out_unproven);
-            let Some(unproven) = unproven else { return Err(missing(&self.database, &gap)) };
-            let fork = unproven.first_fork.as_deref().unwrap_or("unknown");
-            let why =
-                format!("it begins in recovery fork {fork}, and cannot be proven to go on from LSN {}", gap.needed);
+            let unproven = gap.other_fork().filter(|log| self.leave_out_unproven && !log.damaged);
+            let Some(unproven) = unproven else {
+                let mut fault = missing(&self.database, &gap);
+                fault.message.push_str(&left_out_words(&left_out));
+                return Err(fault);
+            };
+            let fork = unproven.first_fork.as_deref().unwrap_or_default();
+            let why = format!("it begins in recovery fork {fork}, and is not proven to go on from LSN {}", gap.needed);
             left_out.push(LeftOut { place: unproven.place(), why });
             for seen in &mut files {
                 if let Seen::Sets(sets) = seen {
@@ -216,6 +219,10 @@ impl Restoring {
         )
     }
 
+    fn is_there(&self, look: &Look) -> String {
+        format!("{} is restored to LSN {}{}", self.database, look.end(), left_out_words(&look.left_out))
+    }
+
     fn data(&self, look: &Look) -> Value {
         json!({ "full": look.full.place(), "logs": look.logs.len(), "left_out": left_out_data(&look.left_out), "lsn": look.end(), "finished": look.full.finished })
     }
@@ -232,7 +239,7 @@ impl Perform for Restoring {
         let mut instance = Instance::open(&self.connection, context).await?;
         let look = self.look(&mut instance).await?;
         if self.in_place(&look) {
-            return Ok(Observation::InPlace { note: format!("{} is restored to LSN {}", self.database, look.end()) });
+            return Ok(Observation::InPlace { note: self.is_there(&look) });
         }
         let refused = self.guard(&look, &mut instance).await.err();
         let refused = refused.map(|fault| format!("; it will be refused: {}", fault.message)).unwrap_or_default();
@@ -243,10 +250,12 @@ impl Perform for Restoring {
         let mut instance = Instance::open(&self.connection, context).await?;
         let look = self.look(&mut instance).await?;
         if self.in_place(&look) {
-            let summary = format!("{} is restored to LSN {}", self.database, look.end());
-            return Ok(Effect { summary, data: self.data(&look), changed: Some(false) });
+            return Ok(Effect { summary: self.is_there(&look), data: self.data(&look), changed: Some(false) });
         }
         self.guard(&look, &mut instance).await?;
+        for left in &look.left_out {
+            context.output().line(format!("left out: {}: {}", left.place, left.why));
+        }
         let all = 1 + look.logs.len();
         let mut ended = Ended::default();
         if !look.goes_on() {

@@ -61,16 +61,16 @@ pub async fn log(
                 );
                 return Err(Fault::new("BTN-0673", message, "See msdb.dbo.restorehistory, then retry.").into());
             }
+            Err(error) if error.number() == Some(3101) => {
+                make_way(instance, database, refused, ended).await?;
+                refused += 1;
+            }
             // A session that broke may go on over there: what msdb says now need not be its last word.
             Err(error) if instance.context().is_cancelled() || error.is_uncertain() => {
                 return Err(Failure::Unclear(fault(&error)));
             }
             // An earlier restore of it was cut short: it is done again, from where it was.
             Err(error) if error.number() == Some(4319) && !restart => restart = true,
-            Err(error) if error.number() == Some(3101) => {
-                make_way(instance, database, refused, ended).await?;
-                refused += 1;
-            }
             Err(error) => return Err(Failure::Failed(fault(&error))),
         }
     }
@@ -135,6 +135,7 @@ pub async fn recover(instance: &mut Instance<'_>, database: &str, ended: &mut En
     let sql = format!("RESTORE DATABASE {} WITH RECOVERY", name(database));
     let what = format!("{database}: recovery");
     let mut refused = 0;
+    context.progress(&what, None);
     loop {
         let copy = existing(instance, database).await?;
         match copy.state.as_str() {
@@ -142,7 +143,6 @@ pub async fn recover(instance: &mut Instance<'_>, database: &str, ended: &mut En
             // On its way: of our own statement, or of an earlier process whose session still works.
             "RECOVERING" => {}
             "RESTORING" | "ONLINE" => {
-                context.progress(&what, None);
                 let said = instance.long(&sql, &what, Part::default()).await;
                 let now = match (existing(instance, database).await, &said) {
                     (Ok(copy), _) => copy,

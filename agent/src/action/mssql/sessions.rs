@@ -21,6 +21,9 @@ const PAUSES: [Duration; 5] = [
     Duration::from_millis(32),
     Duration::from_millis(128),
 ];
+/// From so many refusals on a round begins with the longer wait.
+const OFTEN: usize = 50;
+const SELDOM: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Connected {
@@ -57,17 +60,21 @@ pub async fn connected(instance: &mut Instance<'_>, database: &str) -> Result<Ve
     Ok(rows.iter().filter_map(read).collect())
 }
 
-/// Ends them once; who was told to end is added to `ended`. Whether they are gone, the next look says.
+/// Ends them once, all in one batch: the first must not be back before the last is told. Who was told to end is added to `ended`;
+/// whether they are gone, the next look says.
 pub async fn end_once(instance: &mut Instance<'_>, database: &str, ended: &mut Ended) -> Result<usize, Fault> {
     let found = connected(instance, database).await?;
-    for session in &found {
-        match instance.batch(&format!("KILL {}", session.session)).await {
-            Ok(()) => ended.add(session),
-            // Gone meanwhile; not a user's; our own.
-            Err(error) if matches!(error.number(), Some(6101 | 6106 | 6107 | 6104)) => {}
-            Err(error) => return Err(fault(&error)),
-        }
+    if found.is_empty() {
+        return Ok(0);
     }
+    let kills: Vec<String> = found.iter().map(|one| format!("KILL {}", one.session)).collect();
+    match instance.batch(&kills.join("; ")).await {
+        Ok(()) => {}
+        // One is gone meanwhile, is not a user's, or is our own; the others were told.
+        Err(error) if matches!(error.number(), Some(6101 | 6106 | 6107 | 6104)) => {}
+        Err(error) => return Err(fault(&error)),
+    }
+    found.iter().for_each(|one| ended.add(one));
     Ok(found.len())
 }
 
@@ -80,14 +87,23 @@ pub async fn make_way(
     refused: usize,
     ended: &mut Ended,
 ) -> Result<(), Fault> {
+    let round = refused % PAUSES.len();
+    // A server writes each refusal into its error log.
+    let pause = if refused >= OFTEN && round == 0 { SELDOM } else { PAUSES[round] };
     let over = tokio::select! {
+        biased;
         () = instance.context().cancelled() => true,
-        () = tokio::time::sleep(PAUSES[refused % PAUSES.len()]) => false,
+        () = tokio::time::sleep(pause) => false,
     };
     if over {
         return Err(come_back(instance, database, ended));
     }
-    end_once(instance, database, ended).await.map(drop)
+    let found = end_once(instance, database, ended).await?;
+    let times = refused + 1;
+    instance
+        .context()
+        .progress(format!("{database} is in use, {times} times now: {found} sessions were told to end"), None);
+    Ok(())
 }
 
 /// Ends them again and again until a look finds nobody; an error at the task's end, with those who are still there.
@@ -109,7 +125,13 @@ pub async fn end_all(instance: &mut Instance<'_>, database: &str, ended: &mut En
 }
 
 fn come_back(instance: &Instance<'_>, database: &str, ended: &Ended) -> Fault {
-    let message = format!("{}: sessions of {database} come back or do not end: {}", instance.label(), ended.words());
+    let label = instance.label();
+    if ended.count() == 0 {
+        let message = format!("{label}: {database} is in use, and it is nobody's current database");
+        let remedy = "See who holds it (sys.dm_tran_locks, resource_type DATABASE), or whether an earlier RESTORE still runs, then retry.";
+        return Fault::new("BTN-0663", message, remedy);
+    }
+    let message = format!("{label}: sessions of {database} come back or do not end: {}", ended.words());
     let remedy =
         "Stop what connects (services, pools), see KILL … WITH STATUSONLY for one that rolls back, then retry.";
     Fault::new("BTN-0663", message, remedy)

@@ -84,6 +84,10 @@ fn of_number(number: u32) -> (&'static str, &'static str) {
             "BTN-0609",
             "Another session holds the lock: find it in sys.dm_exec_requests (blocking_session_id), then retry.",
         ),
+        1408 | 1412 | 1478 => (
+            "BTN-0610",
+            "The copy lacks log that the primary does not give any more: restore a newer full backup and every log after it, then join it again.",
+        ),
         _ if number::is_database(number) => ("BTN-0607", "Wait until the database is open there, then retry."),
         _ => match number::class(number) {
             Class::Retry => ("BTN-0610", "It should pass: retry."),

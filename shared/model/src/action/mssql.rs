@@ -160,9 +160,9 @@ Restore {
     /// Over a database of another backup set.
     #[serde(default)]
     pub replace: bool,
-    /// A log that begins in another recovery fork than the one before it ends in, and so cannot be proven to go on from it, is left
-    /// out instead of stopping the restore. Only where the database is left restoring: whoever takes it from there (a join to an
-    /// availability group) judges whether it has all that it needs.
+    /// A log that neither begins nor ends in the recovery fork of what it would follow, and so is not proven to go on from it, is left
+    /// out instead of stopping the restore. Only where the database is left restoring: for a join to an availability group, in which
+    /// the server judges whether the copy has all that it needs.
     #[serde(default)]
     pub leave_out_unproven: bool,
 });

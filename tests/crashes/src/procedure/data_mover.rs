@@ -2,7 +2,7 @@
 //!
 //! Counted by the services' own journals, by what clients were answered, and by the jobs that the repositories hold.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
@@ -22,6 +22,7 @@ use baton_lab::{
 
 use super::{Procedure, Programs, Stage, standing, words};
 use crate::{
+    agent_log::Said,
     drive::{Place, complete},
     end_state::{EndState, Loose, Rule},
     limits::{SETTLED_WITHIN, SOON, UNDISTURBED_WITHIN},
@@ -110,8 +111,8 @@ pub async fn build(runbook: &'static str, directory: &Path, programs: &Programs)
     let journal = if runbook == "configure" { 0 } else { lab.world.effects()?.len() };
     let mut mover = DataMover { client, lab, runbook, journal, logs: BTreeMap::new() };
     for machine in Side::BOTH.map(Side::machines).concat() {
-        let log = mover.log(machine)?;
-        mover.logs.insert(machine, log.len());
+        let length = mover.said(machine)?.length();
+        mover.logs.insert(machine, length);
     }
     Ok(Box::new(mover))
 }
@@ -123,23 +124,14 @@ impl DataMover {
     }
 
     /// What the agent of Baton on a machine has said since the run began.
-    fn log(&self, machine: &str) -> Result<String> {
-        let path = self.lab.cluster.agent_directory(machine).join("log");
-        let said = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        Ok(said[self.logs.get(machine).copied().unwrap_or_default()..].to_owned())
+    fn said(&self, machine: &str) -> Result<Said> {
+        let from = self.logs.get(machine).copied().unwrap_or_default();
+        Said::read(&self.lab.cluster.agent_directory(machine).join("log"), from)
     }
 
     fn side(host: &str) -> Option<Side> {
         Side::BOTH.into_iter().find(|side| side.machines().contains(&host))
     }
-}
-
-/// What an agent has begun to stop on its own account, and has not said to be stopped, since it was started last.
-fn being_stopped(log: &str) -> Vec<&str> {
-    let since = log.rfind("agent started host=").map_or(log, |at| &log[at..]);
-    let begun = since.lines().filter_map(|line| line.split_once("a component is stopped group=dm component="));
-    let begun = begun.filter_map(|(_, rest)| rest.split_whitespace().next());
-    begun.filter(|component| !since.contains(&format!("account: stopped {component}: "))).collect()
 }
 
 #[async_trait(?Send)]
@@ -195,21 +187,17 @@ impl Procedure for DataMover {
             let primary = view["primary"].as_str().context("a primary")?;
             let active = Side::BOTH.into_iter().find(|side| side.name() == primary).context("a side")?;
             for machine in active.machines() {
-                let log = self.log(machine)?;
-                let open = being_stopped(&log);
+                let said = self.said(machine)?;
+                let open = said.being_stopped(NAME);
                 ensure!(open.is_empty(), "{machine} is still stopping {}", open.join(", "));
             }
             Ok(active)
         })?;
         let mut started = Vec::new();
         for machine in active.machines() {
-            let said = self.log(machine)?;
-            let stopped = |service: &str| {
-                let act = format!("(stopped {service} in ");
-                said.lines().any(|line| line.contains(&format!("the lease of {NAME} in epoch ")) && line.contains(&act))
-            };
+            let said = self.said(machine)?;
             for (_, service) in services().into_iter().filter(|(of, _)| *of == machine) {
-                if stopped(service) && !self.lab.world.fleet.runs(machine, service) {
+                if said.was_stopped(NAME, service) && !self.lab.world.fleet.runs(machine, service) {
                     self.lab.world.start_service(machine, service).await?;
                     started.push(service.to_owned());
                 }
@@ -282,29 +270,5 @@ impl Procedure for DataMover {
         let mut expected: Vec<_> = expected.iter().map(|(fact, value)| (*fact, (*value).to_owned())).collect();
         expected.push(("two actives, by the clients' record", String::new()));
         expected
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_agent_stops_is_open_until_it_says_so_and_as_long_as_it_lives() {
-        let begins = |component: &str| {
-            format!(
-                "WARN baton_agent::guard::account: a component is stopped group=dm component={component} reason=\"the lease\"\n"
-            )
-        };
-        let ends = |component: &str| {
-            format!(
-                "WARN baton_agent::guard::account: stopped {component}: the lease of dm in epoch 1 was over group=dm\n"
-            )
-        };
-        let start = "INFO baton_agent: agent started host=dm1 coordinators=3\n";
-        let log = [start, &begins("rest"), &begins("daemon"), &ends("rest")].concat();
-        assert_eq!(being_stopped(&log), ["daemon"]);
-        assert_eq!(being_stopped(&[&log, &ends("daemon")[..]].concat()), [""; 0]);
-        assert_eq!(being_stopped(&[&log, start, &begins("sync")].concat()), ["sync"]);
     }
 }

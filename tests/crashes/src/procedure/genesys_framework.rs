@@ -41,7 +41,7 @@ const LOOSE: [Loose; 7] = [
     Loose {
         facts: "restores of reports at NODE2",
         rule: Rule::Instead { of: "DL", is: "D" },
-        because: "the log that a server takes as it comes up holds nothing, or is another fork's: neither is restored",
+        because: "the log that a server takes as it comes up holds nothing, and what holds nothing is not restored",
     },
     Loose { facts: "restores of config at NODE1", rule: Rule::Instead { of: "DL", is: "D" }, because: UNPROVEN },
     Loose { facts: "restores of logs1 at NODE1", rule: Rule::Instead { of: "DL", is: "D" }, because: UNPROVEN },

@@ -23,6 +23,7 @@ use crate::{
 
 use super::{
     clients::Clients,
+    clocks::{Clocks, Leftovers},
     component, group,
     judge::{self, Tenancy, Verdict},
     network::{COORDINATORS, HOSTS, Network, OUTSIDE, address},
@@ -58,6 +59,8 @@ pub struct World {
     pub watchdogs: BTreeMap<&'static str, Watchdog>,
     pub registry: Registry,
     pub network: Network,
+    clocks: Option<Clocks>,
+    _leftovers: Leftovers,
     helper: PathBuf,
     root: PathBuf,
     _directory: tempfile::TempDir,
@@ -77,29 +80,36 @@ impl World {
             .map(|place| ((*place).to_owned(), network.file(place)))
             .chain([(OPERATOR.to_owned(), network.file(OUTSIDE))])
             .collect();
-        let (clocks, library) = (root.clone(), options.clocks.clone());
+        let clocks = options.clocks.clone().map(|library| Clocks::new(library, root.clone()));
+        let of_places = clocks.clone();
         let enter = move |place: &str, program: &Path| {
             let mut command = Command::new("nsenter");
             command.arg(format!("--net={}", files[place].display())).arg("--").arg(program);
-            if let Some(library) = library.as_ref().filter(|_| place != OPERATOR) {
-                command
-                    .env("LD_PRELOAD", library)
-                    .env("FAKETIME_TIMESTAMP_FILE", clock_file(&clocks, place))
-                    .env("FAKETIME_NO_CACHE", "1")
-                    .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-                    .env("FAKETIME_DONT_RESET", "1");
+            if let Some(clocks) = of_places.as_ref().filter(|_| place != OPERATOR) {
+                clocks.apply(place, &mut command);
             }
             command
         };
-        for place in COORDINATORS.iter().chain(&HOSTS) {
-            fs::write(clock_file(&root, place), "+0\n")?;
+        if let Some(clocks) = &clocks {
+            COORDINATORS.iter().chain(&HOSTS).try_for_each(|place| clocks.set(place, "+0"))?;
         }
         let coordinators = COORDINATORS.map(|place| SocketAddr::from((address(place), PORT)));
         let ground = Ground::at(coordinators, options.times.clone().unwrap_or_else(|| TIMES.to_owned()), enter);
         let cluster = Cluster::start_on(ground, &registry, &root.join("baton"), binaries)?;
         let clients = Clients::start(&network)?;
         let watchdogs = BTreeMap::new();
-        let mut world = Self { clients, cluster, watchdogs, registry, network, helper, root, _directory: directory };
+        let mut world = Self {
+            clients,
+            cluster,
+            watchdogs,
+            registry,
+            network,
+            clocks,
+            _leftovers: Leftovers,
+            helper,
+            root,
+            _directory: directory,
+        };
         for host in HOSTS {
             let place = world.place(host);
             fs::create_dir_all(&place)?;
@@ -131,10 +141,7 @@ impl World {
 
     /// Sets the wall clock of an agent or coordinator off from the machine's: `+3600`, `-3600`, `+0`.
     pub fn set_clock(&self, place: &str, offset: &str) -> Result<()> {
-        // Whole at once: it is read at every question.
-        let (file, fresh) = (clock_file(&self.root, place), self.root.join("clock.new"));
-        fs::write(&fresh, format!("{offset}\n"))?;
-        fs::rename(fresh, file).context("set a clock")
+        self.clocks.as_ref().context("a world whose clocks can be set")?.set(place, offset)
     }
 
     /// Runs a runbook to its end; it must succeed.
@@ -317,10 +324,6 @@ impl Drop for World {
             eprintln!("--- {place}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
         }
     }
-}
-
-fn clock_file(root: &Path, place: &str) -> PathBuf {
-    root.join(format!("clock-{place}"))
 }
 
 /// Asks again until it goes well.

@@ -132,8 +132,9 @@ pub fn missing(database: &str, gap: &Gap) -> Fault {
         format!("{database}: {gap}. A log backup that includes LSN {} is needed; nothing was restored", gap.needed);
     let remedy = match gap.other_fork() {
         Some(_) => {
-            "Find the one that begins in the fork of what is there; where there is none, begin again with a full backup that is \
-             made after the primary has come up for the last time."
+            "Find the one that begins in the fork of what is there. Where there is none, begin again with a full backup that is \
+             made after the primary has come up for the last time; without a primary, the database can only be brought online \
+             without what is behind."
         }
         None => {
             "Find it (the primary's backup directory, the share, tape) and put it in the directory, then retry. Without it the \
