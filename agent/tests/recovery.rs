@@ -97,7 +97,7 @@ async fn process_stop_ends_with_the_process_gone() {
     for seed in 0..ROUNDS {
         let mut world = World::new();
         let program = world.path("worker");
-        let script = "#!/bin/bash\ntrap 'sleep 0.3; exit' TERM\ntouch $0.up\nwhile :; do read -t 0.05 <> <(:); done\n";
+        let script = "#!/bin/bash\ntrap 'sleep 0.3; exit' TERM\nmkfifo $0.fifo; exec 3<> $0.fifo\n: > $0.up\nwhile :; do read -t 0.05 <&3; done\n";
         std::fs::write(&program, script).expect("written");
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("set");
         let mut child = std::process::Command::new(&program).spawn().expect("started");

@@ -25,6 +25,9 @@ fn probe(value: Value) -> Probe {
     Probe::new(&question(value)).unwrap()
 }
 
+/// Waits for a line, once it has said that it is up, and without a fork: for a moment that would be a second process of the same program.
+const WAITS: &str = "[ -p $0.fifo ] || mkfifo $0.fifo; exec 3<> $0.fifo; : > $0.up; read -r _ <&3";
+
 /// A program under a name that no other process of this machine has, ended with the test.
 struct Daemon {
     child: Child,
@@ -35,7 +38,7 @@ impl Daemon {
     async fn start(trial: &Trial, name: &str) -> Self {
         let up = trial.path(&format!("{name}.up"));
         let _ = std::fs::remove_file(&up);
-        let path = trial.script(name, "touch $0.up; read -r _ <> <(:)");
+        let path = trial.script(name, WAITS);
         let child = Command::new(path).spawn().unwrap();
         wait_for(|| up.exists()).await;
         Self { child }
@@ -115,14 +118,13 @@ async fn of_several_processes_the_last_ones_death_disturbs() {
 #[tokio::test]
 async fn a_process_that_became_another_program_is_down_and_not_dead() {
     let trial = Trial::new();
-    let script =
-        trial.script("moverd", "touch $0.up; while [ ! -e $0.go ]; do read -rt 0.01 _ <> <(:); done; exec sleep 1000");
+    let script = trial.script("moverd", &format!("{WAITS}; exec sleep 1000"));
     let mut daemon = Daemon { child: Command::new(&script).spawn().unwrap() };
     wait_for(|| trial.path("moverd.up").exists()).await;
     let mut probe = probe(json!({ "process": { "program": script } }));
     let context = trial.context("1", LONG);
     assert!(matches!(probe.ask(&context).await, Answer::Healthy(_)));
-    trial.file("moverd.go", "");
+    std::fs::write(trial.path("moverd.fifo"), "go\n").unwrap();
     let pid = daemon.pid() as i32;
     wait_for(|| crate::host::processes::look(pid).is_some_and(|seen| seen.arguments[0] == "sleep")).await;
     assert_eq!(probe.ask(&context).await, Answer::Unhealthy(format!("moverd[{pid}] runs something else now")));

@@ -156,7 +156,7 @@ struct Workers {
     children: Mutex<Vec<Child>>,
 }
 
-const WORKER: &str = "#!/bin/bash\ntrap 'exit' TERM\necho up >> \"$0.up\"\nwhile :; do read -t 0.05 <> <(:); done\n";
+const WORKER: &str = "#!/bin/bash\ntrap 'exit' TERM\n[ -p $0.fifo ] || mkfifo $0.fifo; exec 3<> $0.fifo\necho up >> \"$0.up\"\nwhile :; do read -t 0.05 <&3; done\n";
 
 impl Workers {
     async fn new() -> Self {

@@ -33,7 +33,9 @@ impl Daemon {
 
     fn running(world: &mut World, name: &str, first: &str) -> Self {
         let script = world.directory.path().canonicalize().expect("real").join(name);
-        let text = format!("#!/bin/bash\n{first}while :; do read -t 0.05 <> <(:); done\n");
+        // It waits without a fork, which would be a second process of the same program.
+        let waits = "[ -p $0.fifo ] || mkfifo $0.fifo; exec 3<> $0.fifo\nwhile :; do read -t 0.05 <&3; done";
+        let text = format!("#!/bin/bash\n{first}{waits}\n");
         std::fs::write(&script, text).expect("written");
         world.policy = world.policy.replace("programs = [", &format!("programs = ['{}', ", script.display()));
         Self { script, started: Vec::new() }

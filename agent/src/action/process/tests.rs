@@ -90,7 +90,7 @@ async fn perform_under(programs: &str, what: &Stop) -> Result<Stopped, Fault> {
 #[tokio::test]
 async fn what_only_calls_itself_by_an_allowed_name_is_not_ended() {
     let mut bench = Bench::new();
-    let path = bench.script("guise", "touch $0.up; while :; do read -t 1000 <> <(:); done");
+    let path = bench.script("guise", "mkfifo $0.fifo; exec 3<> $0.fifo; : > $0.up; read -r _ <&3");
     let real = path.canonicalize().unwrap();
     let seen = processes::look(bench.start(&path)).unwrap();
     // By its name it is meant, and neither bash nor the script is listed.
@@ -125,7 +125,7 @@ async fn a_process_that_heeds_term_is_ended_and_then_observed_as_gone() {
 #[tokio::test]
 async fn a_process_that_ignores_term_is_killed_after_the_grace() {
     let mut bench = Bench::new();
-    let path = bench.script("stubborn", "trap '' TERM; touch $0.up; while :; do read -t 1000 <> <(:); done");
+    let path = bench.script("stubborn", "trap '' TERM; mkfifo $0.fifo; exec 3<> $0.fifo; : > $0.up; read -r _ <&3");
     let pid = bench.start(&path);
     let before = Instant::now();
     let stopped = perform(&stop_of(&path)).await.unwrap();
