@@ -11,7 +11,7 @@ use super::{
     chain::Header,
     copy_of::{existing, proven},
     instance::{Instance, Part},
-    sessions::{Ended, connected, make_way},
+    sessions::{Ended, connected, end_once, make_way},
 };
 use crate::{
     action::{Failure, sql::sqlserver::fault},
@@ -143,6 +143,9 @@ pub async fn recover(instance: &mut Instance<'_>, database: &str, ended: &mut En
             // On its way: of our own statement, or of an earlier process whose session still works.
             "RECOVERING" => {}
             "RESTORING" | "ONLINE" => {
+                if copy.standby {
+                    end_once(instance, database, ended).await?;
+                }
                 let said = instance.long(&sql, &what, Part::default()).await;
                 let now = match (existing(instance, database).await, &said) {
                     (Ok(copy), _) => copy,

@@ -16,7 +16,7 @@ use super::{
         copy_of::{Copy, existing, proven},
         instance::{Instance, Part, at_server},
         restoring,
-        sessions::Ended,
+        sessions::{Ended, end_once},
     },
     directory, left_out_data, left_out_words, listed,
 };
@@ -174,6 +174,9 @@ impl Perform for Apply {
         let headers = self.verdict(&look, &instance.label())?;
         let database = &self.parameters.database;
         let mut ended = Ended::default();
+        if !headers.is_empty() && look.copy.standby {
+            end_once(&mut instance, database, &mut ended).await?;
+        }
         for (done, header) in headers.iter().enumerate() {
             if context.is_cancelled() {
                 let message = format!(
