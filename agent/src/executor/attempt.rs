@@ -280,8 +280,8 @@ impl Attempt {
             Some(Err(Failure::Failed(fault) | Failure::Unclear(fault))) => {
                 let mut stop = self.stopped_fault(context);
                 stop.message = format!("{}: {}", stop.message, fault.message);
-                // What kept it from its end is the action's to say; more time is the second thing to try.
-                if !fault.remedy.is_empty() {
+                // What kept it from its end is the action's to say; more time is the second thing to try. Who ended it by a word knows why.
+                if !fault.remedy.is_empty() && !stop.remedy.is_empty() {
                     stop.remedy = format!("{} {}", fault.remedy, stop.remedy);
                 }
                 stop

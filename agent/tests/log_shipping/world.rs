@@ -271,7 +271,7 @@ impl World {
         .expect("a context")
     }
 
-    /// An action on the instance's database, with more parameters.
+    /// An action on the instance's database, with more parameters; a fault where they make no sense.
     pub fn binds(&self, name: &str, instance: &str, more: Value) -> Result<Box<dyn Perform>, Fault> {
         let mut parameters = json!({ "connection": self.connection(instance), "database": DATABASE });
         for (key, value) in more.as_object().expect("a map") {
@@ -280,6 +280,7 @@ impl World {
         bind(&Action::parse(name, &parameters).unwrap_or_else(|error| panic!("{error}")))
     }
 
+    /// As [`Self::binds`], of parameters that make sense.
     pub fn action(&self, name: &str, instance: &str, more: Value) -> Box<dyn Perform> {
         self.binds(name, instance, more).unwrap_or_else(|fault| panic!("{fault}"))
     }

@@ -231,8 +231,7 @@ fn follow_on(
 /// What a run stands at: each step that has begun and not ended, as the coordinator shows it.
 fn under_way(view: &Value) -> String {
     let steps = view["steps"].as_array().into_iter().flatten();
-    let begun =
-        steps.filter(|step| step["state"] == "running" || step["state"] == "waiting" || step["state"] == "ready");
+    let begun = steps.filter(|step| step["state"] == "running" || step["state"] == "waiting");
     begun.map(Value::to_string).collect::<Vec<_>>().join("; ")
 }
 
