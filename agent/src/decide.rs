@@ -258,5 +258,27 @@ pub fn recover(observation: &Observation, repeatable: bool, blind: bool, may_act
     }
 }
 
+/// What is to be done with a task that no agent has begun before, by what its first observation says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// It is done already.
+    InPlace,
+    Act,
+    /// Its time is over, or its fence was raised.
+    Ended,
+    /// It may be done already by an earlier attempt whose end nobody saw: it can be seen, and there was no answer.
+    Unanswered,
+}
+
+/// `repeatable` and `blind` as in [`recover`].
+pub fn begin(observation: &Observation, repeatable: bool, blind: bool, ended: bool) -> Beginning {
+    match observation {
+        Observation::InPlace { .. } => Beginning::InPlace,
+        Observation::Differs { .. } | Observation::CannotTell { .. } if ended => Beginning::Ended,
+        Observation::CannotTell { .. } if repeatable && !blind => Beginning::Unanswered,
+        Observation::Differs { .. } | Observation::CannotTell { .. } => Beginning::Act,
+    }
+}
+
 #[cfg(test)]
 mod tests;

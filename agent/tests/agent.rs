@@ -85,6 +85,29 @@ async fn what_may_be_done_already_is_not_done_where_its_condition_gives_no_answe
 }
 
 #[tokio::test]
+async fn who_is_ended_while_the_condition_is_asked_is_refused_and_not_failed() {
+    let mut world = World::new();
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let (effects, asks) = (world.shown("effects"), world.shown("asks"));
+    let params = serde_json::json!({
+        "argv": ["/bin/sh", "-c", format!("echo done >> {effects}")],
+        "unless": { "argv": ["/bin/sh", "-c", format!("touch {asks}; sleep 600")] },
+    });
+    let order = exec("db1", "1", (1, 10), params, LONG);
+    peer.execute(&order).await;
+    until("the question", || world.path("asks").exists()).await;
+    let mut fence = order.fence;
+    fence.index = 11;
+    let raised = wire::Raised { request: 99, run: order.task.run.clone(), fence };
+    peer.send(Down::Raise(wire::raise(&raised))).await;
+    let report = peer.finished(&order.task).await;
+    assert_eq!(report.outcome, Outcome::Refused, "{report:?}");
+    assert_eq!(report.fault.map(|fault| fault.code).as_deref(), Some("BTN-0462"));
+    assert_eq!(world.lines("effects"), 0);
+}
+
+#[tokio::test]
 async fn a_deposed_leader_is_refused_after_a_newer_reign_was_acknowledged() {
     let mut world = World::new();
     let (mut old, mut new) = (world.coordinator("c1").await, world.coordinator("c2").await);

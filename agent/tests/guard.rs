@@ -14,7 +14,7 @@ use std::{
 };
 
 use baton_model::{
-    assignment::{Health, Part},
+    assignment::{Health, Part, Stop, Watched},
     outcome::Outcome,
     time::Span,
 };
@@ -306,6 +306,26 @@ async fn a_stop_that_the_policy_forbids_is_a_deed_that_failed() {
     peer.until("many intervals", async |_| begun.elapsed() > Duration::from_secs(2)).await;
     let numbers: std::collections::BTreeSet<u64> = peer.deeds.iter().map(|deed| deed.number).collect();
     assert_eq!(numbers.len(), 1, "said once, and not at every interval");
+}
+
+#[tokio::test]
+async fn what_is_to_stop_is_stopped_though_its_condition_cannot_be_started() {
+    let mut world = World::new();
+    let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
+    let nowhere = world.shown("nowhere");
+    world.policy = world.policy.replace("programs = [", &format!("programs = ['{nowhere}', "));
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let pid = daemon.borrow_mut().start();
+    let params = serde_json::json!({
+        "argv": ["/bin/sh", "-c", format!("kill -9 {pid}")],
+        "unless": { "argv": [nowhere] },
+    });
+    let watched = Watched { stop: Some(Stop { action: "exec.run".into(), params }), ..daemon.borrow().watched(EVERY) };
+    peer.assign((1, 10), &[assignment(Part::Standby, 10, None, vec![watched])]).await;
+    peer.until("its end", async |_| !daemon.borrow_mut().runs()).await;
+    peer.until("stopped", async |peer| peer.seen.iter().any(|seen| seen.health == Health::Stopped)).await;
+    assert!(peer.deeds.iter().all(|deed| !deed.failed), "{:?}", peer.deeds);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use baton_model::outcome::{Fault, Observation};
 use serde_json::json;
 
 use super::{Context, Effect, Failure, Perform};
-use crate::host::program::{Program, ProgramError};
+use crate::host::program::Program;
 
 /// The action of parameters; a fault where they make no sense.
 pub fn bind(run: &Run) -> Result<Box<dyn Perform>, Fault> {
@@ -63,9 +63,11 @@ impl Perform for Run {
                 Observation::Differs { change: format!("{} ({asked}: {})", shown(self), ended.how()) }
             }
             Ok(ended) => Observation::CannotTell { why: format!("{asked} was ended by {}", ended.how()) },
-            // Why it could not be asked, and what to do about it, is its own to say.
-            Err(ProgramError::NotStarted(fault)) if !self.repeatable => return Err(fault),
-            Err(error) => Observation::CannotTell { why: error.to_string() },
+            // Not a fault of its own: a guard that must stop something does so without an answer. What to do about it is said along.
+            Err(error) => {
+                let Fault { message, remedy, .. } = error.fault();
+                Observation::CannotTell { why: format!("{message} {remedy}").trim_end().to_owned() }
+            }
         })
     }
 

@@ -156,6 +156,22 @@ fn what_a_crash_left_is_repeated_only_where_that_does_no_harm() {
     }
 }
 
+#[test]
+fn what_was_never_begun_here_is_done_unless_it_may_be_done_already() {
+    let in_place = Observation::InPlace { note: String::new() };
+    let differs = Observation::Differs { change: String::new() };
+    let cannot_tell = Observation::CannotTell { why: String::new() };
+    for flags in 0..8 {
+        let [repeatable, blind, ended] = [1, 2, 4].map(|bit| flags & bit != 0);
+        assert_eq!(begin(&in_place, repeatable, blind, ended), Beginning::InPlace);
+        let wanted = if ended { Beginning::Ended } else { Beginning::Act };
+        assert_eq!(begin(&differs, repeatable, blind, ended), wanted, "{flags}");
+        // What nobody can ever see is done; what can be seen and was not is not.
+        let wanted = if repeatable && !blind && !ended { Beginning::Unanswered } else { wanted };
+        assert_eq!(begin(&cannot_tell, repeatable, blind, ended), wanted, "{flags}");
+    }
+}
+
 /// Found by the sequences below: the mark had risen above what was remembered of the task.
 #[test]
 fn a_task_that_comes_again_with_a_higher_index_is_refused_after_it_was_forgotten() {

@@ -29,7 +29,7 @@ use super::{
 
 use crate::{
     action::{Context, ContextOptions, Effect, Failure, Note, Perform},
-    decide::{self, Recovery},
+    decide::{self, Beginning, Recovery},
     host::program::leftovers,
     policy::needs,
 };
@@ -209,35 +209,35 @@ impl Attempt {
             Err(fault) if self.interrupted => return End::bad(Outcome::Unknown, fault),
             Err(fault) => return End::bad(refused_or_failed(&fault), fault),
         };
+        let (repeatable, blind, ended) = (perform.repeatable(), perform.repeatable_blind(), context.is_cancelled());
         if self.interrupted {
-            let may_act = !self.superseded && !context.is_cancelled();
-            let (repeatable, blind) = (perform.repeatable(), perform.repeatable_blind());
-            match decide::recover(&observation, repeatable, blind, may_act) {
+            match decide::recover(&observation, repeatable, blind, !self.superseded && !ended) {
                 Recovery::Act => {
                     context.output().line("The agent was restarted in the middle of this task; it is done again.")
                 }
                 Recovery::InPlace => {
-                    let end = interrupted_in_place(&observation);
+                    let note = seen(&observation);
+                    let words = format!("was interrupted by the end of the agent; found in place: {note}");
+                    let end = End::good(Outcome::Changed, words);
                     return with_found(perform.as_ref(), context, end).await;
                 }
                 Recovery::NotDone => return End::bad(Outcome::Failed, self.interrupted_fault(&observation)),
                 Recovery::Unknown => return End::bad(Outcome::Unknown, self.interrupted_fault(&observation)),
             }
         } else {
-            match &observation {
-                Observation::InPlace { note } => {
-                    return with_found(perform.as_ref(), context, End::good(Outcome::Unchanged, note)).await;
+            match decide::begin(&observation, repeatable, blind, ended) {
+                Beginning::Act => {}
+                Beginning::InPlace => {
+                    let end = End::good(Outcome::Unchanged, seen(&observation));
+                    return with_found(perform.as_ref(), context, end).await;
                 }
-                // It can be seen, and was not: an earlier attempt may have done it, whose end nobody saw.
-                Observation::CannotTell { why } if perform.repeatable() && !perform.repeatable_blind() => {
-                    let message = format!(
-                        "whether {} is done already was asked, and there was no answer: {why}",
-                        self.order.task
-                    );
+                Beginning::Ended => return End::bad(Outcome::Refused, self.stopped_fault(context)),
+                Beginning::Unanswered => {
+                    let (task, why) = (&self.order.task, seen(&observation));
+                    let message = format!("whether {task} is done already was asked, and there was no answer: {why}");
                     let remedy = "Nothing was done. See why there is no answer, then retry the step.";
                     return End::bad(Outcome::Failed, Fault::new("BTN-0466", message, remedy));
                 }
-                _ => {}
             }
         }
         if let Err(fault) = self.begin(context).await {
@@ -399,12 +399,13 @@ async fn with_found(perform: &dyn Perform, context: &Context, end: End) -> End {
     }
 }
 
-fn interrupted_in_place(observation: &Observation) -> End {
-    let note = match observation {
-        Observation::InPlace { note } => note.as_str(),
-        Observation::Differs { .. } | Observation::CannotTell { .. } => "",
-    };
-    End::good(Outcome::Changed, format!("was interrupted by the end of the agent; found in place: {note}"))
+/// What an observation says, in words.
+fn seen(observation: &Observation) -> &str {
+    match observation {
+        Observation::InPlace { note: words }
+        | Observation::Differs { change: words }
+        | Observation::CannotTell { why: words } => words,
+    }
 }
 
 /// What the policy refuses is refused; anything else has failed.

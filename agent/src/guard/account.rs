@@ -78,11 +78,9 @@ impl Account {
     /// It may run here again, whatever came of it.
     pub fn give_up(&mut self) {
         if let Some(open) = self.open.take() {
-            self.put(
-                format!("does not stop {} any more, since it may run again: {}", self.key.1, open.reason),
-                false,
-                true,
-            );
+            let what = format!("does not stop {} any more, since it may run again: {}", self.key.1, open.reason);
+            tracing::info!(group = %self.key.0, "{what}");
+            self.put(what, false, true);
         }
     }
 
@@ -123,7 +121,9 @@ impl Drop for Account {
         if let Some(open) = self.open.take()
             && !self.journal.is_closed()
         {
-            self.put(format!("does not watch {} any more in that way: {}", self.key.1, open.reason), false, true);
+            let what = format!("does not watch {} any more in that way: {}", self.key.1, open.reason);
+            tracing::info!(group = %self.key.0, "{what}");
+            self.put(what, false, true);
         }
     }
 }

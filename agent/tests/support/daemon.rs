@@ -41,11 +41,13 @@ impl Daemon {
         Self { script, started: Vec::new() }
     }
 
-    /// As somebody does it by hand.
-    pub fn start(&mut self) {
+    /// As somebody does it by hand; its number.
+    pub fn start(&mut self) -> u32 {
         let mut command = Command::new("/bin/bash");
         let child = command.arg(&self.script).stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("started");
+        let pid = child.id();
         self.started.push(child);
+        pid
     }
 
     pub fn kill(&mut self) {

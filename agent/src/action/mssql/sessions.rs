@@ -102,7 +102,7 @@ pub async fn make_way(
     let times = refused + 1;
     instance
         .context()
-        .progress(format!("{database} is in use, {times} times now: {found} sessions were told to end"), None);
+        .progress(format!("{database} is in use (refusal {times}): {found} sessions were told to end"), None);
     Ok(())
 }
 

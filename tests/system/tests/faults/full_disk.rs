@@ -148,7 +148,7 @@ fn an_agent_without_room_for_its_journal_ends_and_says_so_and_does_nothing_twice
         let [fault] = faults[..] else { panic!("one task failed: {view}") };
         let told = fault.to_string();
         assert!(told.contains("BTN-04") && told.contains("No space left on device"), "{told}");
-        assert!(fault["remedy"].as_str().is_some_and(|remedy| remedy.contains("room")), "{told}");
+        assert!(told.contains("has room"), "{told}");
     }
     // The others are asked as ever.
     let said = world.baton(&["status"]);

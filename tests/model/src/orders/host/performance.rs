@@ -3,7 +3,7 @@
 //! Apart because it is what an order comes to; what is admitted is decided before.
 
 use baton_agent::{
-    decide::{self, Recovery},
+    decide::{self, Beginning, Recovery},
     ledger::{Change, Entry},
 };
 use baton_model::{
@@ -23,18 +23,22 @@ impl Host {
     pub(super) fn go(&mut self, task: &TaskId, rules: Rules, said: &mut Vec<Said>) {
         let Some(Alive::Running { interrupted, superseded, cancelled }) = self.alive.get(task).copied() else { return };
         let observation = self.observe(task, rules);
+        // What nobody can observe says of itself that it must not be repeated.
+        let repeatable = rules.actions == Actions::Observed;
         if interrupted {
-            match decide::recover(&observation, true, false, !superseded && !cancelled) {
+            match decide::recover(&observation, repeatable, false, !superseded && !cancelled) {
                 Recovery::Act => {}
                 Recovery::InPlace => return self.finish(task, Outcome::Changed, said),
                 Recovery::NotDone => return self.finish(task, Outcome::Failed, said),
                 Recovery::Unknown => return self.finish(task, Outcome::Unknown, said),
             }
-        } else if let Observation::InPlace { .. } = observation {
-            return self.finish(task, Outcome::Unchanged, said);
-        }
-        if cancelled {
-            return self.finish(task, Outcome::Refused, said);
+        } else {
+            match decide::begin(&observation, repeatable, false, cancelled) {
+                Beginning::Act => {}
+                Beginning::InPlace => return self.finish(task, Outcome::Unchanged, said),
+                Beginning::Ended => return self.finish(task, Outcome::Refused, said),
+                Beginning::Unanswered => return self.finish(task, Outcome::Failed, said),
+            }
         }
         let stale = self.is_stale(task, rules);
         // Whether it is wanted all the same is about to be said: it is held.
