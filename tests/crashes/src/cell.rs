@@ -59,13 +59,15 @@ pub struct Undisturbed {
 /// What came of a cell's run; it is green when `red` is empty.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Steps at which somebody died, at which somebody could have, and that were ordered or asked.
+    /// Steps at which somebody died, of those at which that was after the task's end though it was meant to be before, and all that
+    /// were ordered or asked.
     pub struck: usize,
-    pub possible: usize,
+    pub late: usize,
     pub steps: usize,
     /// How often somebody died once more in the recovery.
     pub again: usize,
-    pub halts: usize,
+    /// Why it halted, each time.
+    pub halts: Vec<String>,
     pub facts: usize,
     pub seconds: f64,
     pub red: Vec<String>,
@@ -160,12 +162,10 @@ async fn disturbed(
     };
     let mut saboteur = Saboteur::new(cell.party, cell.moment, &run, leads);
     let driven = drive(world, &mut chronicle, &run, RUN_WITHIN, &mut saboteur).await;
-    (verdict.struck, verdict.possible, verdict.again) =
-        (saboteur.struck.len(), saboteur.possible.len(), saboteur.again);
+    (verdict.struck, verdict.late, verdict.again) = (saboteur.struck.len(), saboteur.late.len(), saboteur.again);
     let way = driven.with_context(|| format!("killed at steps {:?}", saboteur.struck))?;
-    (verdict.halts, verdict.steps) = (way.halts.len(), way.ordered.len() + way.asked.len());
-    saboteur.finish(world).await?;
-    saboteur.start_what_agents_stopped(world).await?;
+    (verdict.halts, verdict.steps) = (way.halts.clone(), way.ordered.len() + way.asked.len());
+    saboteur.finish(world, &way.view).await?;
 
     let wanted = wanted()?;
     let mut red = |fine: bool, what: String| {
@@ -174,16 +174,25 @@ async fn disturbed(
         }
     };
     red(!saboteur.struck.is_empty(), "nobody was killed at any step".to_owned());
-    let missed: Vec<_> = saboteur.possible.difference(&saboteur.struck).collect();
-    red(missed.is_empty(), format!("nobody died at steps {missed:?}"));
+    let (struck, late) = (saboteur.struck.len(), saboteur.late.len());
+    red(late == 0 || late < struck, "whoever died did so after the task's end, at every step".to_owned());
     let moments = match cell.moment {
         Moment::Before => &way.ordered,
         Moment::During | Moment::Again => &way.begun,
         Moment::After => &way.ended,
     };
-    let missed: Vec<_> = moments.difference(&saboteur.possible).collect();
+    let missed: Vec<_> = moments.difference(&saboteur.struck).collect();
     red(cell.party == Party::Database || missed.is_empty(), format!("the moment of steps {missed:?} was missed"));
-    red(cell.moment != Moment::Again || saboteur.again > 0, "nobody was killed in a recovery".to_owned());
+    let again = saboteur.again;
+    let enough = cell.moment != Moment::Again || 2 * again >= struck;
+    red(enough, format!("of {struck} killed only {again} were killed in a recovery too"));
+    // A begin that is not logged is a moment that nobody waits for.
+    let (begun, undisturbed) = (nowhere(&way.begun), nowhere(&wanted.begun));
+    let missed: Vec<_> = undisturbed.difference(&begun).collect();
+    red(
+        !cell.party.touches_no_host() || missed.is_empty(),
+        format!("steps {missed:?} did not begin, undisturbed they did"),
+    );
     let (ordered, undisturbed) = (nowhere(&way.ordered), nowhere(&wanted.ordered));
     red(ordered == undisturbed, format!("ordered were {ordered:?}, undisturbed {undisturbed:?}"));
     let (asked, undisturbed) = (nowhere(&way.asked), nowhere(&wanted.asked));

@@ -4,6 +4,7 @@
 //! miss one: a log is read on from where it was left, and not from its end.
 
 use std::{
+    fmt,
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
@@ -18,6 +19,12 @@ pub struct Task {
     pub step: String,
     pub host: String,
     pub attempt: u32,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{}#{}", self.run, self.step, self.host, self.attempt)
+    }
 }
 
 impl Task {

@@ -2,12 +2,17 @@
 //!
 //! Exit codes: 0, every cell that was run is green; 1, one is red; 2, it could not be run.
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::Instant,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use baton_crashes::{
     matrix::{self, Part, Selection},
     party::{Moment, Party},
+    procedure::Programs,
     results::Results,
     table::{self, Row},
     workers,
@@ -44,7 +49,7 @@ struct Arguments {
     /// Where each result is kept as soon as it is known
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// Leaves out what --results has as green of the same commit
+    /// Leaves out what --results has as green of the same commit and programs
     #[arg(long, requires = "results")]
     resume: bool,
     /// Where the logs of red cells are kept
@@ -74,7 +79,6 @@ fn main() -> ExitCode {
 
 /// True where nothing is red.
 fn run(arguments: &Arguments) -> Result<bool> {
-    let commit = matrix::commit()?;
     let (what, cells) = if arguments.turn {
         let (number, from) = matrix::number()?;
         let (part, cells) = matrix::turn(number);
@@ -96,14 +100,35 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
         return Ok(true);
     }
-    eprintln!("{what}: {} cells of {}, commit {commit}", cells.len(), matrix::all().len());
-    let results = Results::open(arguments.results.as_deref(), &commit, arguments.resume)?;
+    // Before the build, which may put a new file in this program's place: then the system calls the old one deleted.
+    let this = std::env::current_exe().context("find this program")?;
+    build(&this)?;
+    let programs = Programs::find()?;
+    let commit = matrix::commit()?;
+    ensure!(
+        !(arguments.resume && commit.ends_with("-dirty")),
+        "--resume counts what was green of a commit, and the work tree is not {commit}: commit first, or leave --resume out"
+    );
+    let tried = format!("{commit}, programs {}", programs.digest(&this)?);
+    eprintln!("{what}: {} cells of {}, commit {tried}", cells.len(), matrix::all().len());
+    let results = Results::open(arguments.results.as_deref(), &tried, arguments.resume)?;
     let begun = Instant::now();
     let say = |line: &str| eprintln!("[{:>7.1}s] {line}", begun.elapsed().as_secs_f64());
-    let rows = workers::run(&cells, arguments.jobs, &results, arguments.logs.as_deref(), say)?;
+    let rows = workers::run(&cells, arguments.jobs, &programs, &results, arguments.logs.as_deref(), say)?;
     match arguments.output {
         Format::Table => print!("{}", table::table(&rows)),
-        Format::Json => println!("{}", json!({ "commit": commit, "part": what, "cells": rows })),
+        Format::Json => println!("{}", json!({ "commit": tried, "part": what, "cells": rows })),
     }
     Ok(rows.iter().all(|row: &Row| row.result != table::RED))
+}
+
+/// The programs, as they are now, by the cargo that has built and started this one; started otherwise, they are what they are.
+fn build(this: &Path) -> Result<()> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    // As cargo names the folder of a profile.
+    let profile = this.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
+    let profile = profile.filter(|name| *name != "debug").unwrap_or("dev");
+    let built = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bins", "--profile", profile]).status();
+    ensure!(built.context("run cargo build")?.success(), "cargo build --workspace --bins --profile {profile} failed");
+    Ok(())
 }

@@ -106,6 +106,12 @@ pub fn number() -> Result<(u64, String)> {
         let number = text.parse().with_context(|| format!("{SLICE_VARIABLE}={text:?} is no number"))?;
         return Ok((number, format!("{SLICE_VARIABLE}={number}")));
     }
+    if git(&["rev-parse", "--is-shallow-repository"])? == "true" {
+        // Its commits cannot be counted; any number is a turn.
+        let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+        let number = u64::from_str_radix(&commit, 16).with_context(|| format!("a commit: {commit:?}"))?;
+        return Ok((number, format!("commit {commit}, since this clone is shallow")));
+    }
     let count = git(&["rev-list", "--count", "HEAD"])?;
     let number = count.parse().with_context(|| format!("a number of commits: {count:?}"))?;
     Ok((number, format!("the {number}th commit")))

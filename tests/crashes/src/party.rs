@@ -56,6 +56,11 @@ impl Party {
         matches!(self, Self::Agent | Self::Everything)
     }
 
+    /// Whether agents and databases live on, so that each of them does what it does undisturbed.
+    pub fn touches_no_host(self) -> bool {
+        matches!(self, Self::Leader | Self::Follower | Self::CommandLine)
+    }
+
     /// Whether it has a part in steps that no agent performs.
     pub fn takes_part_in_questions(self) -> bool {
         !matches!(self, Self::Agent | Self::Database)

@@ -3,7 +3,10 @@
 //! Apart because the matrix knows no product. A procedure must never look at what Baton says of a run, except for the role, its epoch
 //! and what limits the group; it counts effects by the journals of those who had them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -13,6 +16,8 @@ use baton_lab::{
     processes::Registry,
     story::command,
 };
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     drive::{Place, Way},
@@ -68,10 +73,10 @@ pub trait Procedure: Place {
     /// What the undisturbed run must come to: a comparison with nonsense would show nothing.
     fn expected(&self) -> Vec<(&'static str, String)>;
 
-    /// Starts what agents stopped because nobody had said for a second that it may run, as an administrator would who sees that in
-    /// `baton status`; answers which services. Nothing else may be mended here.
-    async fn start_what_agents_stopped(&mut self) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    /// A run is over: starts what agents stopped because nobody had said for a second that it may run, and after the run had looked for
+    /// it the last time, as an administrator would who sees that in `baton status`. Nothing else may be mended here.
+    async fn start_what_agents_stopped(&mut self, _run: &str, _view: &Value) -> Result<()> {
+        Ok(())
     }
 
     /// What may differ where this party died in the middle of a step.
@@ -140,6 +145,17 @@ impl Programs {
         let helper =
             horizon::helper().context("baton-lab is not here: run \"cargo build --workspace --bins\" first")?;
         Ok(Self { helper, binaries: Binaries::beside_this()? })
+    }
+
+    /// Tells these from others: a digest of what they and `this`, which runs them, consist of.
+    pub fn digest(&self, this: &Path) -> Result<String> {
+        let Binaries { coordinator, agent, baton, .. } = &self.binaries;
+        let mut hash = Sha256::new();
+        for program in [self.helper.as_path(), coordinator, agent, baton, this] {
+            let bytes = fs::read(program).with_context(|| format!("read {}", program.display()))?;
+            hash.update(Sha256::digest(bytes));
+        }
+        Ok(hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 

@@ -10,8 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::{
+    agent_log::Said,
     drive::{Attendant, Way},
     limits::{AWAY, SOON},
     log::Task,
@@ -28,16 +30,17 @@ pub struct Saboteur {
     run: String,
     /// Who gave the last order, or has taken over since.
     leader: usize,
-    /// Steps at which it has killed, of those at which there was something to kill.
+    /// Steps at which it has killed.
     pub struck: BTreeSet<String>,
-    pub possible: BTreeSet<String>,
+    /// Those of them whose task had ended by the time when it had, though it was meant to be in the middle.
+    pub late: BTreeSet<String>,
     /// Steps whose database server did not run: the runbook had stopped it, or starts it there.
     idle: BTreeSet<String>,
     /// How often it has killed once more in the recovery.
     pub again: usize,
     awaited: Vec<Recovery>,
     gone: Option<Gone>,
-    /// Database servers that were killed at all.
+    /// Database servers that were killed, and for which nothing has shown yet that they are what they were.
     killed: BTreeSet<String>,
     watcher: Option<Child>,
 }
@@ -68,7 +71,7 @@ impl Saboteur {
             run: run.to_owned(),
             leader,
             struck: BTreeSet::new(),
-            possible: BTreeSet::new(),
+            late: BTreeSet::new(),
             idle: BTreeSet::new(),
             again: 0,
             awaited: Vec::new(),
@@ -78,22 +81,21 @@ impl Saboteur {
         }
     }
 
-    /// What is still away comes back for good: the run is over.
-    pub async fn finish(&mut self, world: &mut Stage) -> Result<()> {
+    /// What is still away comes back for good: the run is over. So does what agents have stopped since it looked, where one can have
+    /// been without a word for longer than it waits.
+    pub async fn finish(&mut self, world: &mut Stage, view: &Value) -> Result<()> {
         if let Some(gone) = self.gone.take() {
             world.start_database(&gone.machine).await?;
+        }
+        if self.party.leaves_agents_alone() {
+            world.start_what_agents_stopped(&self.run, view).await?;
         }
         self.end_watcher()
     }
 
-    /// Where an agent can have been without a word for longer than it waits.
-    pub async fn start_what_agents_stopped(&self, world: &mut Stage) -> Result<Vec<String>> {
-        if self.party.leaves_agents_alone() { world.start_what_agents_stopped().await } else { Ok(Vec::new()) }
-    }
-
     /// At a step's moment for the first time.
     async fn strike(&mut self, world: &mut Stage, step: &str, task: Option<&Task>) -> Result<()> {
-        if self.possible.contains(step) || self.idle.contains(step) {
+        if self.struck.contains(step) || self.idle.contains(step) {
             return Ok(());
         }
         let again = self.moment == Moment::Again;
@@ -141,8 +143,22 @@ impl Saboteur {
                 self.awaited.extend(again.then_some(Recovery::Leads));
             }
         }
-        self.possible.insert(step.to_owned());
         self.struck.insert(step.to_owned());
+        if let Some(task) = task.filter(|_| matches!(self.moment, Moment::During | Moment::Again))
+            && Said::read(&world.cluster().agent_directory(&task.host).join("log"), 0)?.was_over(task)
+        {
+            self.late.insert(step.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What a database server was to do was done after it had come back.
+    fn done(&mut self, world: &Stage, task: &Task) -> Result<()> {
+        if let Some(machine) = world.database(task)?
+            && self.gone.as_ref().is_none_or(|gone| gone.machine != machine)
+        {
+            self.killed.remove(&machine);
+        }
         Ok(())
     }
 
@@ -152,7 +168,7 @@ impl Saboteur {
             News::Leads(_) => Recovery::Leads,
             News::Listens(number) => Recovery::Listens(*number),
             News::Obeys(host) => Recovery::Obeys(host.clone()),
-            News::Ordered { .. } | News::Begun(_) | News::Ended(_) => return Ok(()),
+            News::Ordered { .. } | News::Begun(_) | News::Ended { .. } => return Ok(()),
         };
         let Some(place) = self.awaited.iter().position(|awaited| *awaited == shows) else { return Ok(()) };
         self.awaited.swap_remove(place);
@@ -161,7 +177,7 @@ impl Saboteur {
             (Party::Everything, _) => restart_everything(world),
             (_, News::Leads(number) | News::Listens(number)) => restart_coordinators(world, &[*number]),
             (_, News::Obeys(host)) => restart_agent(world, host),
-            (_, News::Ordered { .. } | News::Begun(_) | News::Ended(_)) => Ok(()),
+            (_, News::Ordered { .. } | News::Begun(_) | News::Ended { .. }) => Ok(()),
         }
     }
 
@@ -215,13 +231,14 @@ impl Attendant<Stage> for Saboteur {
         match news {
             News::Ordered { coordinator, .. } => self.leader = *coordinator,
             News::Leads(number) => self.leader = *number,
-            News::Begun(_) | News::Ended(_) | News::Listens(_) | News::Obeys(_) => {}
+            News::Ended { task, well: true } => self.done(world, task)?,
+            News::Begun(_) | News::Ended { .. } | News::Listens(_) | News::Obeys(_) => {}
         }
         self.strike_again(world, news).await?;
         let task = match (self.moment, news) {
             (Moment::Before, News::Ordered { task, .. })
             | (Moment::During | Moment::Again, News::Begun(task))
-            | (Moment::After, News::Ended(task)) => task,
+            | (Moment::After, News::Ended { task, .. }) => task,
             _ => return Ok(()),
         };
         self.strike(world, &task.step, Some(task)).await
@@ -242,18 +259,19 @@ impl Attendant<Stage> for Saboteur {
     }
 
     async fn halted(&mut self, world: &mut Stage, why: &str) -> Result<()> {
-        // Only a database server that was killed may hold a run up, or what agents had to stop while no coordinator answered; it is named.
-        let mut names: Vec<String> = self.killed.iter().flat_map(|machine| world.called(machine)).collect();
-        names.extend(self.start_what_agents_stopped(world).await?);
+        // Only a database server that was killed may hold a run up, until something has shown that it is back; it is named.
+        let names: Vec<String> = self.killed.iter().flat_map(|machine| world.called(machine)).collect();
         if !names.iter().any(|name| why.contains(name)) {
             bail!(
-                "it halts, and neither for a database server that was killed nor for what agents had stopped ({names:?}): {why}"
+                "it halts, and not for a database server that was killed and not seen at work since ({names:?}): {why}"
             );
         }
         while self.gone.is_some() {
             self.comes_back(world).await?;
         }
-        world.mended().await
+        world.mended().await?;
+        self.killed.clear();
+        Ok(())
     }
 
     async fn meanwhile(&mut self, world: &mut Stage, way: &Way) -> Result<()> {

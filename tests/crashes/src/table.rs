@@ -41,7 +41,7 @@ impl Row {
         }
     }
 
-    /// `struck/possible of steps`, halts, seconds, result.
+    /// Steps at which somebody died, of all; after the task's end; halts, facts, seconds, result.
     pub fn words(&self) -> String {
         let head = format!("{:<38} {:<12} {:<7}", self.runbook, self.party, self.moment);
         let Some(verdict) = &self.verdict else {
@@ -49,8 +49,13 @@ impl Row {
         };
         let killed = format!("{}/{}", verdict.struck, verdict.steps);
         let mut text = format!(
-            "{head} {killed:>7} {:>6} {:>6} {:>6} {:>8.1}  {}",
-            verdict.again, verdict.halts, verdict.facts, verdict.seconds, self.result
+            "{head} {killed:>7} {:>5} {:>6} {:>6} {:>6} {:>8.1}  {}",
+            verdict.late,
+            verdict.again,
+            verdict.halts.len(),
+            verdict.facts,
+            verdict.seconds,
+            self.result
         );
         for red in &verdict.red {
             text += &format!("\n    {red}");
@@ -62,8 +67,8 @@ impl Row {
 /// The whole table, with its sum.
 pub fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<38} {:<12} {:<7} {:>7} {:>6} {:>6} {:>6} {:>8}  result\n",
-        "runbook", "killed", "moment", "steps", "again", "halts", "facts", "seconds"
+        "{:<38} {:<12} {:<7} {:>7} {:>5} {:>6} {:>6} {:>6} {:>8}  result\n",
+        "runbook", "killed", "moment", "steps", "late", "again", "halts", "facts", "seconds"
     );
     for row in rows {
         text += &(row.words() + "\n");

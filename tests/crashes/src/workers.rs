@@ -51,11 +51,11 @@ impl References {
 pub fn run(
     cells: &[Cell],
     jobs: usize,
+    programs: &Programs,
     results: &Results,
     logs: Option<&Path>,
     say: impl Fn(&str) + Sync,
 ) -> Result<Vec<Row>> {
-    let programs = Programs::find()?;
     let references = References::default();
     let queue = Mutex::new(queue(cells, results, &references));
     let rows: Mutex<BTreeMap<usize, Row>> = Mutex::default();
@@ -72,7 +72,7 @@ pub fn run(
         while let Some(work) = { queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() } {
             let done = match work {
                 Work::Undisturbed(runbook) => {
-                    let made = guarded(|| runtime()?.block_on(cell::undisturbed(&runbook, &programs)));
+                    let made = guarded(|| runtime()?.block_on(cell::undisturbed(&runbook, programs)));
                     match &made {
                         Ok(made) => say(&format!(
                             "{} undisturbed: {} steps, {} facts, {:.1} s",
@@ -91,7 +91,7 @@ pub fn run(
                 }
                 Work::Cell(number, cell) => {
                     let wanted = || references.wait(&cell.runbook);
-                    let verdict = guarded(|| Ok(runtime()?.block_on(cell::perform(&cell, &programs, wanted, logs))));
+                    let verdict = guarded(|| Ok(runtime()?.block_on(cell::perform(&cell, programs, wanted, logs))));
                     let broken = |error| Verdict { red: vec![format!("{error:#}")], ..Verdict::default() };
                     let verdict = verdict.unwrap_or_else(broken);
                     let kept = results.add_cell(&cell, &verdict);

@@ -12,13 +12,14 @@ use baton_lab::{
         Client, Installation, Side,
         installation::{NAME, Setting},
         judge,
-        side::services,
+        side::{AGENT, BROKER, DAEMON, DSA, REST, SYNC, services},
     },
     horizon::properties,
     packages,
     processes::Registry,
     story::command,
 };
+use serde_json::Value;
 
 use super::{Procedure, Programs, Stage, standing, words};
 use crate::{
@@ -30,39 +31,54 @@ use crate::{
     party::Party,
 };
 
-const fn more(facts: &'static str) -> Loose {
+const fn more(facts: &'static str, leases: &'static str) -> Loose {
     let because = "an agent that is started again and hears no coordinator for a second stops what is exclusive; it is started again";
-    Loose { facts, rule: Rule::AtLeast, because }
+    Loose { facts, rule: Rule::MoreBy(leases), because }
 }
 
+const LEASES: Loose =
+    Loose { facts: "lease ended for ", rule: Rule::Noted, because: "it says how many more the others may be" };
+
 /// Of the side that is active at the end; the other's are exact.
-const ON_PRIMARY: [Loose; 12] = [
-    more("start of activemq on dm1"),
-    more("start of dsc on dm1"),
-    more("start of dmdaemon on dm1"),
-    more("start of dmrest on dm1"),
-    more("start of dmsync on dm1"),
-    more("start of dmagent on dma"),
-    more("stop of activemq on dm1"),
-    more("stop of dsc on dm1"),
-    more("stop of dmdaemon on dm1"),
-    more("stop of dmrest on dm1"),
-    more("stop of dmsync on dm1"),
-    more("stop of dmagent on dma"),
+const ON_PRIMARY: [Loose; 13] = [
+    LEASES,
+    more("start of activemq on dm1", "lease ended for activemq on dm1"),
+    more("start of dsc on dm1", "lease ended for dsc on dm1"),
+    more("start of dmdaemon on dm1", "lease ended for dmdaemon on dm1"),
+    more("start of dmrest on dm1", "lease ended for dmrest on dm1"),
+    more("start of dmsync on dm1", "lease ended for dmsync on dm1"),
+    more("start of dmagent on dma", "lease ended for dmagent"),
+    more("stop of activemq on dm1", "lease ended for activemq on dm1"),
+    more("stop of dsc on dm1", "lease ended for dsc on dm1"),
+    more("stop of dmdaemon on dm1", "lease ended for dmdaemon on dm1"),
+    more("stop of dmrest on dm1", "lease ended for dmrest on dm1"),
+    more("stop of dmsync on dm1", "lease ended for dmsync on dm1"),
+    more("stop of dmagent on dma", "lease ended for dmagent"),
 ];
-const ON_SECONDARY: [Loose; 12] = [
-    more("start of activemq on dm2"),
-    more("start of dsc on dm2"),
-    more("start of dmdaemon on dm2"),
-    more("start of dmrest on dm2"),
-    more("start of dmsync on dm2"),
-    more("start of dmagent on dmb"),
-    more("stop of activemq on dm2"),
-    more("stop of dsc on dm2"),
-    more("stop of dmdaemon on dm2"),
-    more("stop of dmrest on dm2"),
-    more("stop of dmsync on dm2"),
-    more("stop of dmagent on dmb"),
+const ON_SECONDARY: [Loose; 13] = [
+    LEASES,
+    more("start of activemq on dm2", "lease ended for activemq on dm2"),
+    more("start of dsc on dm2", "lease ended for dsc on dm2"),
+    more("start of dmdaemon on dm2", "lease ended for dmdaemon on dm2"),
+    more("start of dmrest on dm2", "lease ended for dmrest on dm2"),
+    more("start of dmsync on dm2", "lease ended for dmsync on dm2"),
+    more("start of dmagent on dmb", "lease ended for dmagent"),
+    more("stop of activemq on dm2", "lease ended for activemq on dm2"),
+    more("stop of dsc on dm2", "lease ended for dsc on dm2"),
+    more("stop of dmdaemon on dm2", "lease ended for dmdaemon on dm2"),
+    more("stop of dmrest on dm2", "lease ended for dmrest on dm2"),
+    more("stop of dmsync on dm2", "lease ended for dmsync on dm2"),
+    more("stop of dmagent on dmb", "lease ended for dmagent"),
+];
+
+/// Services, what the group calls them, and the beginning of the name of the runbooks' last step about each.
+const LAST_LOOKS: [(&str, &str, &str); 6] = [
+    (BROKER, "activemq", "ActiveMQ still runs"),
+    (DSA, "dsa", "The bundled DSA still runs"),
+    (AGENT, "agents", "The agents still run"),
+    (DAEMON, "daemon", "The Data Mover daemon still runs"),
+    (REST, "rest", "The REST service still answers"),
+    (SYNC, "sync", "Synchronization still runs"),
 ];
 
 struct DataMover {
@@ -174,7 +190,7 @@ impl Procedure for DataMover {
         side.into_iter().chain([machine.to_owned()]).collect()
     }
 
-    async fn start_what_agents_stopped(&mut self) -> Result<Vec<String>> {
+    async fn start_what_agents_stopped(&mut self, run: &str, view: &Value) -> Result<()> {
         // Where every host of the primary holds the lease again, no agent begins to stop anything any more; and what it had begun is over.
         let active = until(SOON, "lease", || {
             let view = command::group(&self.lab.cluster, NAME)?;
@@ -189,21 +205,26 @@ impl Procedure for DataMover {
             for machine in active.machines() {
                 let said = self.said(machine)?;
                 let open = said.being_stopped(NAME);
-                ensure!(open.is_empty(), "{machine} is still stopping {}", open.join(", "));
+                ensure!(open.is_empty(), "{machine} is still stopping {open:?}");
             }
             Ok(active)
         })?;
-        let mut started = Vec::new();
         for machine in active.machines() {
             let said = self.said(machine)?;
             for (_, service) in services().into_iter().filter(|(of, _)| *of == machine) {
-                if said.was_stopped(NAME, service) && !self.lab.world.fleet.runs(machine, service) {
+                let (_, component, name) =
+                    LAST_LOOKS.into_iter().find(|(of, ..)| *of == service).context("a service")?;
+                // What the run still has before it, or has not got, is not done for it.
+                let steps = view["steps"].as_array().into_iter().flatten();
+                let step = steps.filter(|step| step["name"].as_str().is_some_and(|one| one.starts_with(name)));
+                let Some(step) = step.filter_map(|step| step["id"].as_str()).next_back() else { continue };
+                let stopped = said.was_stopped_after(NAME, component, run, step);
+                if stopped && !self.lab.world.fleet.runs(machine, service) {
                     self.lab.world.start_service(machine, service).await?;
-                    started.push(service.to_owned());
                 }
             }
         }
-        Ok(started)
+        Ok(())
     }
 
     fn loose(&self, party: Party) -> &'static [Loose] {
@@ -232,6 +253,20 @@ impl Procedure for DataMover {
         // Asking for what is so already has no effect.
         let effects = effects.into_iter().filter(|(_, _, verb)| verb == "start" || verb == "stop");
         state.count(effects.map(|(machine, what, verb)| format!("{verb} of {what} on {machine}")));
+        for (service, component, _) in LAST_LOOKS {
+            let mut of_agents = 0;
+            for (machine, _) in services().into_iter().filter(|(_, of)| *of == service) {
+                let leases = self.said(machine)?.lease_stops(NAME, component);
+                if service == AGENT {
+                    of_agents += leases;
+                } else {
+                    state.note(format!("lease ended for {service} on {machine}"), leases);
+                }
+            }
+            if service == AGENT {
+                state.note(format!("lease ended for {service}"), of_agents);
+            }
+        }
         let record = self.client.record();
         let verdict = judge::judge(&record.acknowledged);
         state.note("two actives, by the clients' record", verdict.faults.join("; "));
