@@ -201,6 +201,24 @@ async fn a_killed_agent_repeats_what_may_be_repeated_and_nothing_of_it_still_run
 }
 
 #[tokio::test]
+async fn what_failed_the_second_time_may_have_happened_the_first_time() {
+    let mut world = World::new();
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let effects = world.shown("effects");
+    let script = format!("[ -e {effects} ] && exit 1; echo done >> {effects}; sleep 300");
+    let params = serde_json::json!({ "argv": ["/bin/sh", "-c", script], "repeatable": true });
+    let order = exec("db1", "1", (1, 10), params, LONG);
+    peer.execute(&order).await;
+    until("the effect", || world.lines("effects") == 1).await;
+    world.kill();
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let report = peer.finished(&order.task).await;
+    assert_eq!(report.outcome, Outcome::Unknown, "{report:?}");
+    assert_eq!(report.fault.map(|fault| fault.code).as_deref(), Some("BTN-0533"));
+}
+
+#[tokio::test]
 async fn a_raise_ends_what_is_older_before_it_is_acknowledged() {
     let mut world = World::new();
     let mut coordinator = world.coordinator("c1").await;

@@ -240,10 +240,16 @@ impl Attempt {
                 }
             }
         }
-        if let Err(fault) = self.begin(context).await {
-            return End::bad(Outcome::Refused, fault);
+        let end = match self.begin(context).await {
+            Ok(()) => self.act(perform.as_ref(), context).await,
+            Err(fault) => End::bad(Outcome::Refused, fault),
+        };
+        // What the life before did nobody has seen, whatever came of this one.
+        let unseen = self.interrupted && matches!(observation, Observation::CannotTell { .. });
+        match end.outcome {
+            Outcome::Failed | Outcome::Refused if unseen => End { outcome: Outcome::Unknown, ..end },
+            _ => end,
         }
-        self.act(perform.as_ref(), context).await
     }
 
     /// Nothing was done by this process; where an earlier one had started, nobody can tell.

@@ -269,9 +269,7 @@ impl Attendant<Stage> for Saboteur {
         while self.gone.is_some() {
             self.comes_back(world).await?;
         }
-        world.mended().await?;
-        self.killed.clear();
-        Ok(())
+        world.mended().await
     }
 
     async fn meanwhile(&mut self, world: &mut Stage, way: &Way) -> Result<()> {

@@ -1,7 +1,8 @@
 //! The actions of the simulated hosts: what the real ones are to the executor, over [`Ground`].
 //!
 //! Some can be observed and some cannot, and each can fail, hang or end unclear. They keep the contract of [`Perform`]: what is
-//! cancelled is ended with what it started, and a failure that is called certain is one.
+//! cancelled is ended with what it started, and a failure that is called certain is one. Whether one may be done again is
+//! what the real action says: the executor goes by it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,7 +59,7 @@ impl Doors {
 }
 
 fn kind(action: &Action) -> Result<Kind, Fault> {
-    let service = |work| Kind::Do { work, observable: true, repeatable: true, blind: false };
+    let service = |work| Kind::Do { work, observable: true, repeatable: true, blind: true };
     Ok(match action {
         Action::ServiceStart(start) => service(Work::Start(start.name.clone())),
         Action::ServiceStop(stop) => service(Work::Stop(stop.name.clone())),
@@ -68,11 +69,16 @@ fn kind(action: &Action) -> Result<Kind, Fault> {
             let key = exec.statements.first().and_then(|statement| statement.params.first());
             let key = key.and_then(|key| key.as_str()).unwrap_or_default().to_owned();
             let observable = exec.unless.is_some();
-            Kind::Do { work: Work::Insert(key), observable, repeatable: observable, blind: exec.repeatable }
+            Kind::Do {
+                work: Work::Insert(key),
+                observable,
+                repeatable: observable || exec.repeatable,
+                blind: exec.repeatable,
+            }
         }
         Action::ExecRun(run) => {
             let key = run.argv.get(1).cloned().unwrap_or_default();
-            let observable = run.creates.is_some();
+            let observable = run.creates.is_some() || run.unless.is_some();
             Kind::Do {
                 work: Work::Once(key),
                 observable,
@@ -195,7 +201,7 @@ impl Perform for Deed {
     }
 
     fn repeatable_blind(&self) -> bool {
-        matches!(self.kind, Kind::Do { blind: true, .. })
+        matches!(self.kind, Kind::Do { blind: true, .. } | Kind::Check { .. })
     }
 
     fn only_observes(&self) -> bool {
@@ -229,6 +235,49 @@ impl Timer for Doors {
     fn close(&mut self) {
         if !self.life.is_over() {
             self.ground.watch(&self.host, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::story::Story;
+
+    /// What the executor goes by.
+    fn rules(perform: &dyn Perform) -> [bool; 3] {
+        [perform.repeatable(), perform.repeatable_blind(), perform.only_observes()]
+    }
+
+    #[test]
+    fn a_deed_may_be_done_again_where_the_real_action_may() {
+        let ground = Ground::new(1, &["e1"], Story::default());
+        let simulated = Doors { ground, host: "e1".to_owned(), life: Life::begin("e1") }.bind();
+        let connection = json!({ "host": "e1", "database": "ledger", "user": "baton" });
+        let statements = json!([{ "sql": "insert", "params": ["key"] }]);
+        let unless = json!({ "sql": "is it there?" });
+        let argv = json!(["/sim/once", "key"]);
+        let all: [(&str, Value); 12] = [
+            ("service.start", json!({ "name": "app" })),
+            ("service.stop", json!({ "name": "app" })),
+            ("service.running", json!({ "name": "app" })),
+            ("service.stopped", json!({ "name": "app" })),
+            ("sql.exec", json!({ "connection": connection, "statements": statements })),
+            ("sql.exec", json!({ "connection": connection, "statements": statements, "repeatable": true })),
+            ("sql.exec", json!({ "connection": connection, "statements": statements, "unless": unless })),
+            ("exec.run", json!({ "argv": argv })),
+            ("exec.run", json!({ "argv": argv, "repeatable": true })),
+            ("exec.run", json!({ "argv": argv, "creates": "/sim/3" })),
+            ("exec.run", json!({ "argv": argv, "unless": { "argv": ["/sim/there"] } })),
+            ("exec.run", json!({ "argv": argv, "creates": "/sim/3", "repeatable": true })),
+        ];
+        for (name, params) in all {
+            let action = Action::parse(name, &params).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let real = baton_agent::action::bind(&action).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            let deed = simulated(&action).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert_eq!(rules(deed.as_ref()), rules(real.as_ref()), "{name} {params}");
         }
     }
 }

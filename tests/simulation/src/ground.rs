@@ -31,10 +31,20 @@ struct Earth {
 #[derive(Default)]
 struct Host {
     running: BTreeMap<String, bool>,
+    /// When each service began or ceased to run last.
+    turned: BTreeMap<String, u64>,
     marks: BTreeMap<String, u64>,
     jobs: Vec<Job>,
     /// The watchdog resets the host at this tick.
     resets_at: Option<u64>,
+}
+
+impl Host {
+    fn set(&mut self, service: &str, runs: bool, tick: u64) {
+        if self.running.insert(service.to_owned(), runs).unwrap_or(false) != runs {
+            self.turned.insert(service.to_owned(), tick);
+        }
+    }
 }
 
 /// What a job does to its host.
@@ -172,8 +182,8 @@ impl Ground {
                 if job.happens_at.is_some_and(|at| at <= tick) {
                     job.happens_at = None;
                     match &job.work {
-                        Work::Start(service) => drop(host.running.insert(service.clone(), true)),
-                        Work::Stop(service) => drop(host.running.insert(service.clone(), false)),
+                        Work::Start(service) => host.set(service, true, tick),
+                        Work::Stop(service) => host.set(service, false, tick),
                         Work::Insert(key) | Work::Once(key) => *host.marks.entry(key.clone()).or_default() += 1,
                     }
                     let effect = Effect { tick, host: name.clone(), work: job.work.clone(), task: job.task.clone() };
@@ -268,9 +278,19 @@ impl Ground {
     }
 
     pub fn set_running(&self, host: &str, service: &str, runs: bool) {
-        if let Some(host) = self.lock().hosts.get_mut(host) {
-            host.running.insert(service.to_owned(), runs);
+        let mut earth = self.lock();
+        let tick = earth.tick;
+        if let Some(host) = earth.hosts.get_mut(host) {
+            host.set(service, runs, tick);
         }
+    }
+
+    /// Whether it ran, or did not, at some moment since then.
+    pub fn has_been(&self, host: &str, service: &str, runs: bool, since: u64) -> bool {
+        self.lock().hosts.get(host).is_some_and(|host| {
+            let now = host.running.get(service) == Some(&true);
+            now == runs || host.turned.get(service).is_some_and(|turned| *turned >= since)
+        })
     }
 
     pub fn is_marked(&self, host: &str, key: &str) -> bool {
@@ -279,8 +299,11 @@ impl Ground {
 
     /// The host loses its power: nothing runs on it any more, and what databases hold stays.
     pub fn power_off(&self, host: &str) {
-        if let Some(host) = self.lock().hosts.get_mut(host) {
-            host.running.clear();
+        let mut earth = self.lock();
+        let tick = earth.tick;
+        if let Some(host) = earth.hosts.get_mut(host) {
+            let services: Vec<String> = host.running.keys().cloned().collect();
+            services.iter().for_each(|service| host.set(service, false, tick));
             host.jobs.clear();
             host.resets_at = None;
         }

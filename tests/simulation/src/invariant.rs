@@ -12,6 +12,10 @@ pub mod one_run;
 pub mod order;
 pub mod truth;
 
+/// Their names in a verdict. A failure by any other name is the simulation's own, and says nothing of what is promised.
+pub const PROMISES: [&str; 10] =
+    ["agreement", "ends", "exclusive", "intent", "kept", "once", "one primary", "one run", "order", "truth"];
+
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {

@@ -141,7 +141,8 @@ impl Witness for Watcher {
         let ended = follow(&mut book.tasks, before, after, fenced, book.ground.tick());
         let refused = matches!(answer, Answer::Refused { .. });
         for (task, outcome) in ended {
-            book.violations.extend(truth::check(&task, outcome, after, &book.ground));
+            let due = book.tasks.get(&task).map_or(0, |order| order.due);
+            book.violations.extend(truth::check(&task, outcome, due, after, &book.ground));
         }
         if !refused {
             book.words.insert(proposal.author.why.clone(), *answer != Answer::Already);

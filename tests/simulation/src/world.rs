@@ -199,6 +199,7 @@ impl World {
         let begin = self.tick;
         let first = self.seats.iter().position(|seat| seat.kind == Kind::Operator).expect("there are operators");
         let mut steady_since = None;
+        let mut last = None;
         while self.tick < begin + MEND_TICKS {
             // Again and again: what fails over by itself may open a run that halts.
             if (self.tick - begin) % 2_000 == 300 {
@@ -209,18 +210,16 @@ impl World {
             if !self.step() {
                 return false;
             }
-            let applied = self.record.applied();
-            let together =
-                applied.len() == coordinator::NAMES.len() && applied.values().all(|index| *index == applied["c1"]);
-            if self.tick < begin + 400 || ends::open(&self.record.latest()).is_some() || !together {
+            let unrest = ends::unrest(&self.record.latest(), &self.record.applied());
+            if self.tick < begin + 400 || unrest.is_some() {
                 steady_since = None;
             } else if self.tick - *steady_since.get_or_insert(self.tick) >= STEADY_TICKS {
                 return true;
             }
+            last = unrest.map(|what| (self.tick, what)).or(last);
         }
-        self.violation = ends::open(&self.record.latest()).or_else(|| {
-            Some(Violation::new("ends", format!("the coordinators do not come together: {:?}", self.record.applied())))
-        });
+        let (tick, what) = last.unwrap_or_default();
+        self.violation = Some(ends::violation(&what, self.tick - tick));
         false
     }
 
