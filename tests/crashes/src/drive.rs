@@ -166,7 +166,7 @@ fn note(way: &mut Way, run: &str, news: &News) -> bool {
     let (steps, task) = match news {
         News::Ordered { task, .. } => (&mut way.ordered, task),
         News::Begun(task) => (&mut way.begun, task),
-        News::Ended { task, .. } => (&mut way.ended, task),
+        News::Ended(task) => (&mut way.ended, task),
         News::Leads(_) | News::Listens(_) | News::Obeys(_) => return true,
     };
     if task.run == run {

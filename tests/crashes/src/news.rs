@@ -17,8 +17,8 @@ pub enum News {
     Ordered { coordinator: usize, task: Task },
     /// The agent has on disk that the task's effect begins, or begins to look where that is all that it does.
     Begun(Task),
-    /// The agent knows how the task ended, and whether well. That is about to be on disk, and to be reported.
-    Ended { task: Task, well: bool },
+    /// The agent knows how the task ended. That is about to be on disk, and to be reported.
+    Ended(Task),
     /// A coordinator has taken over.
     Leads(usize),
     /// A coordinator is there (again).
@@ -74,8 +74,7 @@ fn of_agent(host: &str, line: &str) -> Option<News> {
         return Some(News::Begun(task));
     }
     if let Some(task) = task("task ended task=") {
-        let well = line.contains(" outcome=\"changed\" ") || line.contains(" outcome=\"unchanged\" ");
-        return Some(News::Ended { task, well });
+        return Some(News::Ended(task));
     }
     line.contains("reign acknowledged coordinator=").then(|| News::Obeys(host.to_owned()))
 }
@@ -90,9 +89,7 @@ mod tests {
         let of_agent = |line| of_agent("pomdb2", line);
         assert_eq!(of_agent("T  INFO baton_agent: task begins task=pom-1/3@pomdb2#1"), Some(News::Begun(task.clone())));
         let ended = "T  INFO baton_agent: task ended task=pom-1/3@pomdb2#1 outcome=\"changed\" summary=done";
-        assert_eq!(of_agent(ended), Some(News::Ended { task: task.clone(), well: true }));
-        let ended = ended.replace("changed", "unknown");
-        assert_eq!(of_agent(&ended), Some(News::Ended { task: task.clone(), well: false }));
+        assert_eq!(of_agent(ended), Some(News::Ended(task.clone())));
         let obeys = "T  INFO baton_agent: reign acknowledged coordinator=\"c2\" reign=1.4";
         assert_eq!(of_agent(obeys), Some(News::Obeys("pomdb2".to_owned())));
         assert_eq!(of_agent("T  INFO baton_agent: agent started host=pomdb2"), None);
