@@ -310,6 +310,19 @@ async fn a_stop_that_the_policy_forbids_is_a_deed_that_failed() {
 
 #[tokio::test]
 async fn what_is_to_stop_is_stopped_though_its_condition_cannot_be_started() {
+    is_stopped_whatever(|nowhere| serde_json::json!({ "argv": [nowhere] })).await;
+}
+
+#[tokio::test]
+async fn what_is_to_stop_is_stopped_though_its_conditions_secret_cannot_be_had() {
+    // The policy allows it, and nobody has put it there.
+    let secret = serde_json::json!({ "pieces": [{ "secret": "fdb" }] });
+    is_stopped_whatever(|_| serde_json::json!({ "argv": ["/bin/sh", "-c", "exit 1"], "environment": { "P": secret } }))
+        .await;
+}
+
+/// `unless` is given the path of a program that is not there.
+async fn is_stopped_whatever(unless: impl Fn(&str) -> serde_json::Value) {
     let mut world = World::new();
     let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
     let nowhere = world.shown("nowhere");
@@ -319,7 +332,7 @@ async fn what_is_to_stop_is_stopped_though_its_condition_cannot_be_started() {
     let pid = daemon.borrow_mut().start();
     let params = serde_json::json!({
         "argv": ["/bin/sh", "-c", format!("kill -9 {pid}")],
-        "unless": { "argv": [nowhere] },
+        "unless": unless(&nowhere),
     });
     let watched = Watched { stop: Some(Stop { action: "exec.run".into(), params }), ..daemon.borrow().watched(EVERY) };
     peer.assign((1, 10), &[assignment(Part::Standby, 10, None, vec![watched])]).await;

@@ -118,7 +118,7 @@ impl Sentry {
             }
             // No intrusion that anybody has seen, and so no deed: it is made sure of.
             Ok(Found::Unclear(why)) => self.saw(Health::Unknown, &format!("{why}; it is stopped"), None),
-            // It cannot be looked at by what would stop it. Whether that matters, the probe may know.
+            // Nothing says how it is stopped, or it cannot be looked at and is down by its probe.
             Err(fault) => return self.helpless(stopping, fault).await,
         }
         let (action, perform) = action.expect("it was looked at with it");
@@ -154,12 +154,28 @@ impl Sentry {
             Why::LeaseOver => self.watched.timeout.to_std().min(LOOK_PATIENCE),
             Why::Standby | Why::Yielding | Why::AgentEnds => self.watched.timeout.to_std(),
         };
-        let why = match attempt::observe(&self.perform, perform, patience).await? {
-            Observation::InPlace { note } => return Ok(Found::Gone(note)),
-            Observation::Differs { change } => return Ok(Found::Runs(change)),
-            Observation::CannotTell { why } => why,
+        let (why, fault) = match attempt::observe(&self.perform, perform, patience).await {
+            Ok(Observation::InPlace { note }) => return Ok(Found::Gone(note)),
+            Ok(Observation::Differs { change }) => return Ok(Found::Runs(change)),
+            Ok(Observation::CannotTell { why }) => (why, None),
+            // What cannot be looked at by what would stop it is stopped all the same where it may run.
+            Err(fault) => (fault.to_string(), Some(fault)),
         };
         let answer = self.ask().await;
+        match (answer, fault) {
+            (Answer::Unhealthy(_) | Answer::Died(_), Some(fault)) => Err(fault),
+            (answer, _) => self.found(answer, stopping, action, perform, why),
+        }
+    }
+
+    fn found(
+        &self,
+        answer: Answer,
+        stopping: &Stopping,
+        action: &Action,
+        perform: &dyn Perform,
+        why: String,
+    ) -> Result<Found, Fault> {
         match answer {
             Answer::Healthy(seen) => Ok(Found::Runs(seen)),
             Answer::Unhealthy(seen) | Answer::Died(seen) if self.stopped_blind == Some(stopping.index) => {
@@ -198,7 +214,7 @@ impl Sentry {
                 Err(Fault::new("BTN-0448", message, "See what brings it back on the host."))
             }
             // Its own word is all there is, unless it is seen to run.
-            (Ok(Observation::CannotTell { .. }), Ok(how)) => match self.ask().await {
+            (Ok(Observation::CannotTell { .. }) | Err(_), Ok(how)) => match self.ask().await {
                 Answer::Healthy(seen) => {
                     let message = format!("{component} was stopped ({how}), and still runs: {seen}");
                     Err(Fault::new("BTN-0448", message, "See whether its stop is the right one."))
@@ -208,7 +224,7 @@ impl Sentry {
                     Ok(how)
                 }
             },
-            (_, Err(fault)) | (Err(fault), Ok(_)) => Err(fault),
+            (_, Err(fault)) => Err(fault),
         }
     }
 
