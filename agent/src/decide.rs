@@ -264,7 +264,7 @@ pub enum Beginning {
     /// It is done already.
     InPlace,
     Act,
-    /// Its time is over, or its fence was raised.
+    /// Its fence was raised, which ended the question too.
     Ended,
     /// It may be done already by an earlier attempt whose end nobody saw: it can be seen, and there was no answer.
     Unanswered,

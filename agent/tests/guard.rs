@@ -15,6 +15,7 @@ use std::{
 
 use baton_model::{
     assignment::{Health, Part, Stop, Watched},
+    group::ComponentProbe,
     outcome::Outcome,
     time::Span,
 };
@@ -337,8 +338,44 @@ async fn is_stopped_whatever(unless: impl Fn(&str) -> serde_json::Value) {
     let watched = Watched { stop: Some(Stop { action: "exec.run".into(), params }), ..daemon.borrow().watched(EVERY) };
     peer.assign((1, 10), &[assignment(Part::Standby, 10, None, vec![watched])]).await;
     peer.until("its end", async |_| !daemon.borrow_mut().runs()).await;
-    peer.until("stopped", async |peer| peer.seen.iter().any(|seen| seen.health == Health::Stopped)).await;
+    let quiet = |peer: &Peer| peer.tenures.iter().any(|tenure| tenure.quiet);
+    peer.until("quiet", async |peer| quiet(peer)).await;
     assert!(peer.deeds.iter().all(|deed| !deed.failed), "{:?}", peer.deeds);
+    // It stays so, although no look ever sees it.
+    let begun = Instant::now();
+    peer.until("many intervals", async |peer| {
+        assert!(quiet(peer), "{:?}", peer.seen);
+        begun.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+}
+
+/// A unit that this host has not, as where the product is not installed.
+#[tokio::test]
+async fn what_cannot_be_seen_and_cannot_be_stopped_intrudes_nowhere() {
+    let mut world = World::new();
+    world.policy += "services = ['baton-nowhere']\n";
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let service = serde_json::json!({ "name": "baton-nowhere" });
+    let watched = Watched {
+        component: "worker".parse().expect("a name"),
+        probe: Ok(ComponentProbe::Service(serde_json::from_value(service.clone()).expect("a selector"))),
+        every: EVERY,
+        timeout: Span::from_secs(2),
+        checks: 3,
+        exclusive: true,
+        stop: Some(Stop { action: "service.stop".into(), params: service }),
+    };
+    peer.assign((1, 10), &[assignment(Part::Standby, 10, None, vec![watched])]).await;
+    peer.until("a look", async |peer| !peer.seen.is_empty()).await;
+    let begun = Instant::now();
+    peer.until("many intervals", async |peer| {
+        assert!(peer.seen.iter().all(|seen| seen.health == Health::Unknown), "{:?}", peer.seen);
+        begun.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+    assert!(peer.deeds.is_empty(), "{:?}", peer.deeds);
 }
 
 #[tokio::test]

@@ -209,9 +209,9 @@ impl Attempt {
             Err(fault) if self.interrupted => return End::bad(Outcome::Unknown, fault),
             Err(fault) => return End::bad(refused_or_failed(&fault), fault),
         };
-        let (repeatable, blind, ended) = (perform.repeatable(), perform.repeatable_blind(), context.is_cancelled());
+        let (repeatable, blind) = (perform.repeatable(), perform.repeatable_blind());
         if self.interrupted {
-            match decide::recover(&observation, repeatable, blind, !self.superseded && !ended) {
+            match decide::recover(&observation, repeatable, blind, !self.superseded && !context.is_cancelled()) {
                 Recovery::Act => {
                     context.output().line("The agent was restarted in the middle of this task; it is done again.")
                 }
@@ -225,7 +225,7 @@ impl Attempt {
                 Recovery::Unknown => return End::bad(Outcome::Unknown, self.interrupted_fault(&observation)),
             }
         } else {
-            match decide::begin(&observation, repeatable, blind, ended) {
+            match decide::begin(&observation, repeatable, blind, self.cancel.is_cancelled()) {
                 Beginning::Act => {}
                 Beginning::InPlace => {
                     let end = End::good(Outcome::Unchanged, seen(&observation));
@@ -240,15 +240,12 @@ impl Attempt {
                 }
             }
         }
-        let end = match self.begin(context).await {
-            Ok(()) => self.act(perform.as_ref(), context).await,
-            Err(fault) => End::bad(Outcome::Refused, fault),
-        };
-        // What the life before did nobody has seen, whatever came of this one.
+        // What the life before did nobody has seen.
         let unseen = self.interrupted && matches!(observation, Observation::CannotTell { .. });
-        match end.outcome {
-            Outcome::Failed | Outcome::Refused if unseen => End { outcome: Outcome::Unknown, ..end },
-            _ => end,
+        match self.begin(context).await {
+            Ok(()) => self.act(perform.as_ref(), context, unseen).await,
+            Err(fault) if unseen => End::bad(Outcome::Unknown, self.unseen_fault(fault)),
+            Err(fault) => End::bad(Outcome::Refused, fault),
         }
     }
 
@@ -268,7 +265,8 @@ impl Attempt {
         }
     }
 
-    async fn act(&self, perform: &dyn Perform, context: &Context) -> End {
+    /// `unseen`: an earlier life may have done it, so that a failure of this one says nothing by itself.
+    async fn act(&self, perform: &dyn Perform, context: &Context, unseen: bool) -> End {
         let acted = ended_in_time(context, perform.act(context)).await;
         self.options.crash.at(Point::Acted);
         // Whether its time was over when it ended, not when it has been observed.
@@ -281,8 +279,10 @@ impl Attempt {
         }
         let fault = match acted {
             Some(Ok(effect)) => return self.confirm(perform, context, effect).await,
-            Some(Err(Failure::Failed(fault))) if !stopped => return End::bad(refused_or_failed(&fault), fault),
-            Some(Err(Failure::Unclear(fault))) if !stopped => fault,
+            Some(Err(Failure::Failed(fault))) if !stopped && !unseen => {
+                return End::bad(refused_or_failed(&fault), fault);
+            }
+            Some(Err(Failure::Failed(fault) | Failure::Unclear(fault))) if !stopped => fault,
             Some(Err(Failure::Failed(fault) | Failure::Unclear(fault))) => {
                 let mut stop = self.stopped_fault(context);
                 stop.message = format!("{}: {}", stop.message, fault.message);
@@ -299,6 +299,9 @@ impl Attempt {
                 End::good(Outcome::Changed, format!("found in place ({note}), although: {}", fault.message))
             }
             Some(Ok(Observation::Differs { .. })) => End::bad(Outcome::Failed, fault),
+            Some(Ok(Observation::CannotTell { .. }) | Err(_)) | None if unseen => {
+                End::bad(Outcome::Unknown, self.unseen_fault(fault))
+            }
             Some(Ok(Observation::CannotTell { .. }) | Err(_)) | None => End::bad(Outcome::Unknown, fault),
         }
     }
@@ -376,6 +379,18 @@ impl Attempt {
         } else {
             Fault::new("BTN-0462", format!("{task} was ended: its fence was raised"), "")
         }
+    }
+
+    fn unseen_fault(&self, mut fault: Fault) -> Fault {
+        let task = &self.order.task;
+        fault.message = format!(
+            "{task} was interrupted by the end of the agent and done again; what the first time did nobody has seen, and now: {}",
+            fault.message
+        );
+        if fault.remedy.is_empty() {
+            fault.remedy = "Look at the host, then retry or skip the step.".to_owned();
+        }
+        fault
     }
 
     fn interrupted_fault(&self, observation: &Observation) -> Fault {

@@ -82,13 +82,15 @@ impl Sentry {
     }
 
     async fn ask(&mut self) -> Answer {
-        let patience = self.watched.timeout.to_std();
+        let answer = self.ask_within(self.watched.timeout.to_std()).await;
+        answer.unwrap_or_else(|| Answer::Unhealthy(format!("no answer within {}", self.watched.timeout)))
+    }
+
+    async fn ask_within(&mut self, patience: Duration) -> Option<Answer> {
         let context = attempt::unordered(&self.perform, patience);
         match &mut self.probe {
-            Ok(probe) => tokio::time::timeout(patience, probe.ask(&context))
-                .await
-                .unwrap_or_else(|_| Answer::Unhealthy(format!("no answer within {}", self.watched.timeout))),
-            Err(fault) => Answer::CannotTell(fault.to_string()),
+            Ok(probe) => tokio::time::timeout(patience, probe.ask(&context)).await.ok(),
+            Err(fault) => Some(Answer::CannotTell(fault.to_string())),
         }
     }
 
@@ -110,17 +112,21 @@ impl Sentry {
             Ok((action, perform)) => self.look(stopping, action, perform.as_ref()).await,
             Err(fault) => Err(fault.clone()),
         };
-        match found {
+        let runs = match found {
             Ok(Found::Gone(note)) => return self.gone(stopping, &note),
             Ok(Found::Runs(change)) => {
                 self.saw(Health::Intruding, &format!("{change}; it is stopped"), None);
                 self.account.undertake(stopping).await;
+                true
             }
             // No intrusion that anybody has seen, and so no deed: it is made sure of.
-            Ok(Found::Unclear(why)) => self.saw(Health::Unknown, &format!("{why}; it is stopped"), None),
-            // Nothing says how it is stopped, or it cannot be looked at and is down by its probe.
+            Ok(Found::Unclear(why)) => {
+                self.saw(Health::Unknown, &format!("{why}; it is stopped"), None);
+                false
+            }
+            // Nothing stops it. Whether that matters, the probe may know.
             Err(fault) => return self.helpless(stopping, fault).await,
-        }
+        };
         let (action, perform) = action.expect("it was looked at with it");
         // Looking takes a while: the role may have come meanwhile, or the lease, and a run may have started it by now.
         if *duties.borrow() != Duty::Stop(*stopping) {
@@ -128,6 +134,8 @@ impl Sentry {
         }
         match self.stop(stopping, &action, perform.as_ref()).await {
             Ok(how) => self.gone(stopping, &how),
+            // What nobody has seen to run, and what cannot be stopped, may not be there at all.
+            Err(fault) if !runs => self.helpless(stopping, fault).await,
             Err(fault) => {
                 self.saw(Health::Intruding, &fault.to_string(), None);
                 self.account.undertake(stopping).await;
@@ -154,28 +162,21 @@ impl Sentry {
             Why::LeaseOver => self.watched.timeout.to_std().min(LOOK_PATIENCE),
             Why::Standby | Why::Yielding | Why::AgentEnds => self.watched.timeout.to_std(),
         };
-        let (why, fault) = match attempt::observe(&self.perform, perform, patience).await {
+        let why = match attempt::observe(&self.perform, perform, patience).await {
             Ok(Observation::InPlace { note }) => return Ok(Found::Gone(note)),
             Ok(Observation::Differs { change }) => return Ok(Found::Runs(change)),
-            Ok(Observation::CannotTell { why }) => (why, None),
-            // What cannot be looked at by what would stop it is stopped all the same where it may run.
-            Err(fault) => (fault.to_string(), Some(fault)),
+            Ok(Observation::CannotTell { why }) => why,
+            // What cannot be looked at by what would stop it is stopped all the same.
+            Err(fault) => fault.to_string(),
         };
-        let answer = self.ask().await;
-        match (answer, fault) {
-            (Answer::Unhealthy(_) | Answer::Died(_), Some(fault)) => Err(fault),
-            (answer, _) => self.found(answer, stopping, action, perform, why),
-        }
-    }
-
-    fn found(
-        &self,
-        answer: Answer,
-        stopping: &Stopping,
-        action: &Action,
-        perform: &dyn Perform,
-        why: String,
-    ) -> Result<Found, Fault> {
+        // A lease that is over waits for no probe either, but for one stop.
+        let hurry = stopping.why == Why::LeaseOver && self.stopped_blind != Some(stopping.index);
+        let answer = if hurry {
+            let none = || Answer::CannotTell(format!("no answer within {patience:?}"));
+            self.ask_within(patience).await.unwrap_or_else(none)
+        } else {
+            self.ask().await
+        };
         match answer {
             Answer::Healthy(seen) => Ok(Found::Runs(seen)),
             Answer::Unhealthy(seen) | Answer::Died(seen) if self.stopped_blind == Some(stopping.index) => {

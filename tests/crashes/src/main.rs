@@ -102,13 +102,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     // Before the build, which may put a new file in this program's place: then the system calls the old one deleted.
     let this = std::env::current_exe().context("find this program")?;
-    build(&this)?;
-    let programs = Programs::find()?;
     let commit = matrix::commit()?;
     ensure!(
         !(arguments.resume && commit.ends_with("-dirty")),
         "--resume counts what was green of a commit, and the work tree is not {commit}: commit first, or leave --resume out"
     );
+    build(&this)?;
+    let programs = Programs::find()?;
     let tried = format!("{commit}, programs {}", programs.digest(&this)?);
     eprintln!("{what}: {} cells of {}, commit {tried}", cells.len(), matrix::all().len());
     let results = Results::open(arguments.results.as_deref(), &tried, arguments.resume)?;

@@ -57,6 +57,10 @@ pub trait Procedure: Place {
     /// What a run may call that server by when it halts for it.
     fn called(&self, machine: &str) -> Vec<String>;
 
+    /// Codes of the faults by which a run may halt because that server died: what its absence, or its recovery, explains. Nothing else
+    /// is retried.
+    fn excuses(&self) -> &'static [&'static str];
+
     /// What an operator waits for before a run that halted is tried again: a database that was killed is what it was.
     async fn mended(&mut self) -> Result<()> {
         Ok(())
@@ -151,7 +155,8 @@ impl Programs {
     pub fn digest(&self, this: &Path) -> Result<String> {
         let Binaries { coordinator, agent, baton, .. } = &self.binaries;
         let mut hash = Sha256::new();
-        for program in [self.helper.as_path(), coordinator, agent, baton, this] {
+        let scripts = self.helper.with_file_name("baton-pwsh");
+        for program in [self.helper.as_path(), &scripts, coordinator, agent, baton, this] {
             let bytes = fs::read(program).with_context(|| format!("read {}", program.display()))?;
             hash.update(Sha256::digest(bytes));
         }

@@ -23,6 +23,22 @@ enum Line {
     Cell { commit: String, cell: String, verdict: Verdict },
 }
 
+/// Whose a line is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Tagged {
+    Undisturbed { commit: String },
+    Cell { commit: String },
+}
+
+impl Tagged {
+    fn tag(&self) -> &str {
+        match self {
+            Self::Undisturbed { commit } | Self::Cell { commit } => commit,
+        }
+    }
+}
+
 /// The file, or nothing.
 #[derive(Debug, Default)]
 pub struct Results {
@@ -41,8 +57,12 @@ impl Results {
             let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
             // A line without its end was cut short, and never finished.
             for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-                let line = serde_json::from_str(line).with_context(|| format!("understand {}", path.display()))?;
-                results.take(line);
+                let understand = || format!("understand {}", path.display());
+                let commit: Tagged = serde_json::from_str(line).with_context(understand)?;
+                // Another commit's lines may have another form.
+                if commit.tag() == results.commit {
+                    results.take(serde_json::from_str(line).with_context(understand)?);
+                }
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(path);
@@ -52,17 +72,16 @@ impl Results {
 
     fn take(&mut self, line: Line) {
         match line {
-            Line::Undisturbed { commit, runbook, undisturbed } if commit == self.commit => {
+            Line::Undisturbed { runbook, undisturbed, .. } => {
                 self.undisturbed.insert(runbook, undisturbed);
             }
-            Line::Cell { commit, cell, verdict } if commit == self.commit => {
+            Line::Cell { cell, verdict, .. } => {
                 // The last word on a cell counts.
                 self.green.remove(&cell);
                 if verdict.red.is_empty() {
                     self.green.insert(cell, verdict);
                 }
             }
-            Line::Undisturbed { .. } | Line::Cell { .. } => {}
         }
     }
 
@@ -110,6 +129,9 @@ mod tests {
         one.add_cell(&cells[2], &green).unwrap();
         one.add_cell(&cells[2], &red).unwrap();
         drop(one);
+        // Of a commit whose verdicts had another form.
+        let foreign = "{\"cell\":{\"commit\":\"older\",\"cell\":\"x\",\"verdict\":{\"halts\":3}}}\n";
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(foreign.as_bytes()).unwrap();
         // Whoever wrote it was killed in the middle of a line.
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"cell\":{").unwrap();
         let again = Results::open(Some(&path), "one", true).unwrap();

@@ -175,6 +175,11 @@ impl Procedure for AvayaPom {
         vec![instance(machine).to_owned()]
     }
 
+    /// It cannot be asked or the session broke; then there is no primary, or none that can take over, and copies are behind.
+    fn excuses(&self) -> &'static [&'static str] {
+        &["BTN-0601", "BTN-0608", "BTN-0632", "BTN-0633", "BTN-0645"]
+    }
+
     async fn mended(&mut self) -> Result<()> {
         let pom = &self.pom;
         until(SETTLED_WITHIN, "copies that move, or are paused", || {

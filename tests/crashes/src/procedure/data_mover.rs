@@ -190,6 +190,11 @@ impl Procedure for DataMover {
         side.into_iter().chain([machine.to_owned()]).collect()
     }
 
+    /// It cannot be asked, the session broke, or pg_dump failed.
+    fn excuses(&self) -> &'static [&'static str] {
+        &["BTN-0710", "BTN-0714", "BTN-0533"]
+    }
+
     async fn start_what_agents_stopped(&mut self, run: &str, view: &Value) -> Result<()> {
         // Where every host of the primary holds the lease again, no agent begins to stop anything any more; and what it had begun is over.
         let active = until(SOON, "lease", || {

@@ -188,6 +188,12 @@ impl Procedure for Framework {
         vec![machine.to_owned(), machine.to_uppercase()]
     }
 
+    /// It cannot be asked, the session broke, or databases recover (922); then there is no primary, or none that can take over, copies are
+    /// behind, and roles are not what is expected.
+    fn excuses(&self) -> &'static [&'static str] {
+        &["BTN-0601", "BTN-0607", "BTN-0608", "BTN-0632", "BTN-0633", "BTN-0645", "BTN-0647", "BTN-0722"]
+    }
+
     async fn end_state(&mut self) -> Result<EndState> {
         let mut state = EndState::default();
         standing(&self.lab.cluster, NAME, &mut state)?;

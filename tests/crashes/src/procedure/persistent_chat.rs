@@ -187,6 +187,11 @@ impl Procedure for PersistentChat {
         site.map(|site| site.instance()).into_iter().chain([machine.to_owned()]).collect()
     }
 
+    /// It cannot be asked, the session broke, or a database is not online yet.
+    fn excuses(&self) -> &'static [&'static str] {
+        &["BTN-0601", "BTN-0608", "BTN-0723"]
+    }
+
     /// A job that died with its instance is started again by its schedule.
     async fn meanwhile(&mut self, way: &Way) -> Result<()> {
         if self.runbook == "failback" && way.ordered.contains(SHIPS) && self.shipped.elapsed() > EVERY {
