@@ -128,7 +128,8 @@ fn build(this: &Path) -> Result<()> {
     // As cargo names the folder of a profile.
     let profile = this.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
     let profile = profile.filter(|name| *name != "debug").unwrap_or("dev");
-    let built = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bins", "--profile", profile]).status();
-    ensure!(built.context("run cargo build")?.success(), "cargo build --workspace --bins --profile {profile} failed");
+    let programs = ["baton-coordinator", "baton-agent", "baton", "baton-lab", "baton-pwsh"].map(|name| ["--bin", name]);
+    let built = Command::new(cargo).args(["build", "--quiet", "--profile", profile]).args(programs.concat()).status();
+    ensure!(built.context("run cargo build")?.success(), "cargo build --profile {profile} failed");
     Ok(())
 }
