@@ -216,7 +216,10 @@ async fn what_failed_the_second_time_may_have_happened_the_first_time() {
     let report = peer.finished(&order.task).await;
     assert_eq!(report.outcome, Outcome::Unknown, "{report:?}");
     let fault = report.fault.expect("a fault");
-    assert!(fault.code == "BTN-0533" && fault.message.contains("what the first time did nobody has seen"), "{fault:?}");
+    assert!(
+        fault.code == "BTN-0533" && fault.message.contains("what it had done by then nobody has seen"),
+        "{fault:?}"
+    );
 }
 
 #[tokio::test]

@@ -384,7 +384,7 @@ impl Attempt {
     fn unseen_fault(&self, mut fault: Fault) -> Fault {
         let task = &self.order.task;
         fault.message = format!(
-            "{task} was interrupted by the end of the agent and done again; what the first time did nobody has seen, and now: {}",
+            "{task} was interrupted by the end of the agent; what it had done by then nobody has seen, and now: {}",
             fault.message
         );
         if fault.remedy.is_empty() {

@@ -220,9 +220,9 @@ impl Procedure for HorizonDaas {
         address.into_iter().chain([machine.to_owned()]).collect()
     }
 
-    /// It cannot be asked or the session broke; then av-setup fails, a service that asks it is not ready, and no row comes across.
+    /// It cannot be asked or the session broke, also of slonik; then av-setup fails, a service that asks it is not ready, and no row comes across.
     fn excuses(&self) -> &'static [&'static str] {
-        &["BTN-0710", "BTN-0714", "BTN-0533", "BTN-0460", "BTN-0776"]
+        &["BTN-0710", "BTN-0714", "BTN-0733", "BTN-0533", "BTN-0460", "BTN-0776"]
     }
 
     /// A slon that has lost its server tries again after ten seconds.
