@@ -33,8 +33,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// When somebody waits for the answers.
 const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
-/// What was seen so recently is not asked again for a plan.
-const FRESH: Span = Span::from_secs(1);
 /// An unchanged answer is committed this often, so that a new leader knows how old it is.
 const CONFIRM_EVERY: Span = Span::from_secs(60);
 /// Questions under way at once.
@@ -233,13 +231,11 @@ impl Sampler {
 
     /// Asks every host of the group now, and waits for them, for a bounded time.
     pub async fn refresh(&self, group: &GroupName) {
-        let now = self.proposer.now();
         let asked = self.questions(Some(group)).into_iter().flat_map(|(_, questions)| questions.to_vec());
-        let asked = asked.filter_map(|question| {
+        // Also what was seen a moment ago: it may have been before the death for which somebody asks.
+        let asked = asked.map(|question| {
             let key = (group.clone(), question.sample.clone(), question.host.clone());
-            let seen = self.lock().asked.get(&key).and_then(|asked| asked.latest.as_ref()).map(|latest| latest.seen);
-            let fresh = seen.is_some_and(|seen| now.since(seen) < FRESH);
-            (!fresh).then_some(async move { self.ask(key, &question, REFRESH_PATIENCE).await })
+            async move { self.ask(key, &question, REFRESH_PATIENCE).await }
         });
         let _ = tokio::time::timeout(REFRESH_PATIENCE + Duration::from_secs(2), join_all(asked)).await;
     }
