@@ -1,0 +1,90 @@
+//! What must not run and cannot be looked at: it is stopped all the same, and what is not there intrudes nowhere.
+
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
+
+use baton_model::{
+    assignment::{Health, Part, Stop, Watched},
+    group::ComponentProbe,
+    time::Span,
+};
+
+use crate::{
+    EVERY,
+    daemon::{Daemon, assignment},
+    support::{
+        Peer,
+        world::{World, ready},
+    },
+};
+
+#[tokio::test]
+async fn what_is_to_stop_is_stopped_though_its_condition_cannot_be_started() {
+    is_stopped_whatever(|nowhere| serde_json::json!({ "argv": [nowhere] })).await;
+}
+
+#[tokio::test]
+async fn what_is_to_stop_is_stopped_though_its_conditions_secret_cannot_be_had() {
+    // The policy allows it, and nobody has put it there.
+    let secret = serde_json::json!({ "pieces": [{ "secret": "fdb" }] });
+    is_stopped_whatever(|_| serde_json::json!({ "argv": ["/bin/sh", "-c", "exit 1"], "environment": { "P": secret } }))
+        .await;
+}
+
+/// `unless` is given the path of a program that is not there.
+async fn is_stopped_whatever(unless: impl Fn(&str) -> serde_json::Value) {
+    let mut world = World::new();
+    let daemon = RefCell::new(Daemon::new(&mut world, "worker"));
+    let nowhere = world.shown("nowhere");
+    world.policy = world.policy.replace("programs = [", &format!("programs = ['{nowhere}', "));
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let pid = daemon.borrow_mut().start();
+    let params = serde_json::json!({
+        "argv": ["/bin/sh", "-c", format!("kill -9 {pid}")],
+        "unless": unless(&nowhere),
+    });
+    let watched = Watched { stop: Some(Stop { action: "exec.run".into(), params }), ..daemon.borrow().watched(EVERY) };
+    peer.assign((1, 10), &[assignment(Part::Standby, 10, None, vec![watched])]).await;
+    peer.until("its end", async |_| !daemon.borrow_mut().runs()).await;
+    let quiet = |peer: &Peer| peer.tenures.iter().any(|tenure| tenure.quiet);
+    peer.until("quiet", async |peer| quiet(peer)).await;
+    assert!(peer.deeds.iter().all(|deed| !deed.failed), "{:?}", peer.deeds);
+    // It stays so, although no look ever sees it.
+    let begun = Instant::now();
+    peer.until("many intervals", async |peer| {
+        assert!(quiet(peer), "{:?}", peer.seen);
+        begun.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+}
+
+/// A unit that this host has not, as where the product is not installed.
+#[tokio::test]
+async fn what_cannot_be_seen_and_cannot_be_stopped_intrudes_nowhere() {
+    let mut world = World::new();
+    world.policy += "services = ['baton-nowhere']\n";
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let service = serde_json::json!({ "name": "baton-nowhere" });
+    let watched = Watched {
+        component: "worker".parse().expect("a name"),
+        probe: Ok(ComponentProbe::Service(serde_json::from_value(service.clone()).expect("a selector"))),
+        every: EVERY,
+        timeout: Span::from_secs(2),
+        checks: 3,
+        exclusive: true,
+        stop: Some(Stop { action: "service.stop".into(), params: service }),
+    };
+    peer.assign((1, 10), &[assignment(Part::Standby, 10, None, vec![watched])]).await;
+    peer.until("a look", async |peer| !peer.seen.is_empty()).await;
+    let begun = Instant::now();
+    peer.until("many intervals", async |peer| {
+        assert!(peer.seen.iter().all(|seen| seen.health == Health::Unknown), "{:?}", peer.seen);
+        begun.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+    assert!(peer.deeds.is_empty(), "{:?}", peer.deeds);
+}
