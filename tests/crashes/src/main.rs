@@ -2,11 +2,7 @@
 //!
 //! Exit codes: 0, every cell that was run is green; 1, one is red; 2, it could not be run.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
-    time::Instant,
-};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use baton_crashes::{
@@ -17,6 +13,7 @@ use baton_crashes::{
     table::{self, Row},
     workers,
 };
+use baton_lab::cluster::Binaries;
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 
@@ -107,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         !(arguments.resume && commit.ends_with("-dirty")),
         "--resume counts what was green of a commit, and the work tree is not {commit}: commit first, or leave --resume out"
     );
-    build(&this)?;
+    Binaries::build(&this)?;
     let programs = Programs::find()?;
     let tried = format!("{commit}, programs {}", programs.digest(&this)?);
     eprintln!("{what}: {} cells of {}, commit {tried}", cells.len(), matrix::all().len());
@@ -120,16 +117,4 @@ fn run(arguments: &Arguments) -> Result<bool> {
         Format::Json => println!("{}", json!({ "commit": tried, "part": what, "cells": rows })),
     }
     Ok(rows.iter().all(|row: &Row| row.result != table::RED))
-}
-
-/// The programs, as they are now, by the cargo that has built and started this one; started otherwise, they are what they are.
-fn build(this: &Path) -> Result<()> {
-    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
-    // As cargo names the folder of a profile.
-    let profile = this.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
-    let profile = profile.filter(|name| *name != "debug").unwrap_or("dev");
-    let programs = ["baton-coordinator", "baton-agent", "baton", "baton-lab", "baton-pwsh"].map(|name| ["--bin", name]);
-    let built = Command::new(cargo).args(["build", "--quiet", "--profile", profile]).args(programs.concat()).status();
-    ensure!(built.context("run cargo build")?.success(), "cargo build --profile {profile} failed");
-    Ok(())
 }

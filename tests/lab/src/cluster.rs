@@ -42,6 +42,23 @@ pub struct Binaries {
 }
 
 impl Binaries {
+    /// Builds what worlds run, in the profile in which `this` program was built, by the cargo that has started it. Started otherwise,
+    /// the programs are what they are.
+    ///
+    /// Only these: the workspace's other programs double the time that somebody waits who sees Baton for the first time.
+    pub fn build(this: &Path) -> Result<()> {
+        let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+        // As cargo names the folder of a profile.
+        let profile = this.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
+        let profile = profile.filter(|name| *name != "debug").unwrap_or("dev");
+        let programs =
+            ["baton-coordinator", "baton-agent", "baton", "baton-lab", "baton-pwsh"].map(|name| ["--bin", name]);
+        let built =
+            Command::new(cargo).args(["build", "--quiet", "--profile", profile]).args(programs.concat()).status();
+        ensure!(built.context("run cargo build")?.success(), "cargo build --profile {profile} failed");
+        Ok(())
+    }
+
     /// Those built beside the running program (or beside the folder of a test's program).
     pub fn beside_this() -> Result<Self> {
         let this = std::env::current_exe().context("find this program")?;

@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -140,15 +140,12 @@ impl Folder {
     }
 }
 
-/// The programs as a user installs them, built if need be by the cargo that built this one.
+/// The programs as a user installs them, built if need be.
 fn binaries() -> Result<Binaries> {
-    if let Some(cargo) = std::env::var_os("CARGO") {
+    if std::env::var_os("CARGO").is_some() {
         eprintln!("building the programs");
-        let built = Command::new(cargo).args(["build", "--quiet", "--bins"]).status().context("run cargo build")?;
-        if !built.success() {
-            bail!("cargo build --bins ended with {built}");
-        }
     }
+    Binaries::build(&std::env::current_exe().context("find this program")?)?;
     Binaries::beside_this()
 }
 
