@@ -108,19 +108,19 @@ impl Saboteur {
         match self.party {
             Party::Leader => {
                 restart_coordinators(world, &[self.leader])?;
-                self.awaited.extend(again.then_some(Recovery::Leads));
+                self.recovers(again.then_some(Recovery::Leads));
             }
             Party::Follower => {
                 let running = world.cluster().running_coordinators();
                 let follower = running.into_iter().find(|number| *number != self.leader);
                 let follower = follower.context("there is no second coordinator")?;
                 restart_coordinators(world, &[follower])?;
-                self.awaited.extend(again.then_some(Recovery::Listens(follower)));
+                self.recovers(again.then_some(Recovery::Listens(follower)));
             }
             Party::Agent => {
                 let Some(task) = task else { return Ok(()) };
                 restart_agent(world, &task.host)?;
-                self.awaited.extend(again.then(|| Recovery::Obeys(task.host.clone())));
+                self.recovers(again.then(|| Recovery::Obeys(task.host.clone())));
             }
             Party::Database => {
                 let Some(machine) = task.map(|task| world.database(task)).transpose()?.flatten() else {
@@ -145,8 +145,8 @@ impl Saboteur {
                 }
             }
             Party::Everything => {
-                restart_everything(world)?;
-                self.awaited.extend(again.then_some(Recovery::Leads));
+                restart_everything(world, task)?;
+                self.recovers(again.then_some(Recovery::Leads));
             }
         }
         self.struck.insert(step.to_owned());
@@ -156,6 +156,16 @@ impl Saboteur {
             self.late.insert(step.to_owned());
         }
         Ok(())
+    }
+
+    /// What was killed at a step's moment is to be killed once more as it recovers. Where it had not recovered yet from the step before,
+    /// this was that once more.
+    fn recovers(&mut self, recovery: Option<Recovery>) {
+        let Some(recovery) = recovery else { return };
+        match self.awaited.contains(&recovery) {
+            true => self.again += 1,
+            false => self.awaited.push(recovery),
+        }
     }
 
     /// Kills once more what is recovering now, if somebody waits for that.
@@ -170,7 +180,7 @@ impl Saboteur {
         self.awaited.swap_remove(place);
         self.again += 1;
         match (self.party, news) {
-            (Party::Everything, _) => restart_everything(world),
+            (Party::Everything, _) => restart_everything(world, None),
             (_, News::Leads(number) | News::Listens(number)) => restart_coordinators(world, &[*number]),
             (_, News::Obeys(host)) => restart_agent(world, host),
             (_, News::Ordered { .. } | News::Begun(_) | News::Ended(_)) => Ok(()),
@@ -285,12 +295,13 @@ fn restart_agent(world: &mut Stage, host: &str) -> Result<()> {
     cluster.start_agent(registry, host)
 }
 
-/// All that run: those of a site that has no power stay dead.
-fn restart_everything(world: &mut Stage) -> Result<()> {
+/// All that run: those of a site that has no power stay dead. The agent that is at this task dies first, before it is through with it.
+fn restart_everything(world: &mut Stage, task: Option<&Task>) -> Result<()> {
     let (cluster, registry) = world.hands();
-    let (coordinators, agents) = (cluster.running_coordinators(), cluster.running_agents());
-    coordinators.iter().for_each(|number| cluster.kill_coordinator(*number));
+    let (coordinators, mut agents) = (cluster.running_coordinators(), cluster.running_agents());
+    agents.sort_by_key(|host| task.is_none_or(|task| task.host != *host));
     agents.iter().for_each(|host| cluster.kill_agent(host));
+    coordinators.iter().for_each(|number| cluster.kill_coordinator(*number));
     agents.iter().try_for_each(|host| cluster.start_agent(registry, host))?;
     coordinators.iter().try_for_each(|number| cluster.start_coordinator(registry, *number))
 }
@@ -317,5 +328,14 @@ mod tests {
         assert!(excused(&format!("step 3 failed {}; {}", fault("BTN-0608"), fault("BTN-0601"))));
         assert!(!excused(&format!("step 3 failed {}; {}", fault("BTN-0601"), fault("BTN-0673"))));
         assert!(!excused("step 3 is unknown on node2"));
+    }
+
+    #[test]
+    fn who_dies_at_the_next_step_before_it_has_recovered_dies_in_the_recovery() {
+        let mut saboteur = Saboteur::new(Party::Follower, Moment::Again, "pom-1", 1);
+        saboteur.recovers(Some(Recovery::Listens(2)));
+        assert_eq!((saboteur.again, saboteur.awaited.len()), (0, 1));
+        saboteur.recovers(Some(Recovery::Listens(2)));
+        assert_eq!((saboteur.again, saboteur.awaited.len()), (1, 1));
     }
 }
