@@ -32,7 +32,7 @@ pub async fn tell(pom: &mut Pom, teller: &mut Teller, show: Show) -> Result<()> 
     let closed = ["window maintenance", "opens next at"];
     refused(&pom.cluster, teller, &to_db2, "BTN-0105", &closed)?;
     let to_db3 = [["switchover", GROUP, "--to", "db3"].as_slice(), &reason, &["--override", NIGHT]].concat();
-    refused(&pom.cluster, teller, &to_db3, "BTN-0", &["db3 is in west", "db1 in east"])?;
+    refused(&pom.cluster, teller, &to_db3, "BTN-0133", &["db3 is in west", "db1 in east"])?;
 
     teller.chapter("What a switchover would do, asked on every host");
     let said = plan(&pom.cluster, teller, show, &["plan", GROUP, "switchover", "--to", "db2", "--override", NIGHT])?;
