@@ -62,6 +62,18 @@ impl World {
         child.kill().expect("killed");
         child.wait().expect("gone");
     }
+    /// Waits until it has ended by itself, and well.
+    pub async fn ended(&mut self) {
+        let child = self.agent.as_mut().expect("it runs");
+        let mut status = None;
+        until("the agent's end", || {
+            status = child.try_wait().expect("it is ours");
+            status.is_some()
+        })
+        .await;
+        assert!(status.is_some_and(|status| status.success()), "{status:?}");
+        self.agent = None;
+    }
     pub fn signal(&self, signal: i32) {
         let pid = self.agent.as_ref().expect("it runs").id() as i32;
         // SAFETY: a plain system call; the process is ours and was not waited for.
