@@ -44,7 +44,6 @@ struct Tally {
     present: AtomicUsize,
     /// On the line, and have acknowledged that the coordinator rules.
     acknowledged: AtomicUsize,
-    lost: AtomicUsize,
 }
 
 /// Counted for as long as it lives.
@@ -68,7 +67,6 @@ async fn attend(channel: Channel, random: Random, tally: Arc<Tally>) {
     let mut backoff = Backoff::new(BackoffOptions::default());
     loop {
         if session(channel.clone(), &tally).await {
-            tally.lost.fetch_add(1, Ordering::Relaxed);
             backoff.reset();
         }
         tokio::time::sleep(backoff.next(&random)).await;
@@ -187,7 +185,7 @@ fn come_back(hosts: usize) {
     party.kill(&mut world);
     world.release("first");
     world.begun("second", 1);
-    until("lost", hosts, || tally.lost.load(Ordering::Relaxed));
+    until("lost", hosts, || hosts - present());
     party.start(&mut world);
     until("on the line again", hosts, present);
     // What others ask is answered, and it can lead all of them.
