@@ -20,7 +20,6 @@ use baton_agent::{
     secrets::{Secret, Secrets},
 };
 use baton_model::outcome::Fault;
-use futures::FutureExt;
 use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -192,6 +191,17 @@ async fn healthy_at_last(probe: &mut Probe, host: &VirtualHost) {
     .expect("it is never healthy");
 }
 
+/// Signals of what was before may still be on their way, but then, until it is asked again, there is nobody to hear from.
+async fn quiet_at_last(probe: &mut Probe) {
+    const SIGNALS_MAX: usize = 100;
+    for _ in 0..SIGNALS_MAX {
+        if timeout(Duration::from_millis(500), probe.disturbed()).await.is_err() {
+            return;
+        }
+    }
+    panic!("a bus that is gone is heard {SIGNALS_MAX} times");
+}
+
 #[tokio::test]
 async fn a_units_death_is_heard_although_nobody_asks_and_again_after_the_bus_was_gone() {
     let units = [
@@ -233,7 +243,7 @@ async fn a_units_death_is_heard_although_nobody_asks_and_again_after_the_bus_was
     healthy_at_last(&mut probe, &host).await;
     host.systemctl(&["kill", "-s", "KILL", "dbus.service"]).await;
     disturbed(&mut probe, "the end of the bus").await;
-    assert_eq!(probe.disturbed().now_or_never(), None, "until it is asked again, there is nobody to hear from");
+    quiet_at_last(&mut probe).await;
     healthy_at_last(&mut probe, &host).await;
 
     host.systemctl(&["stop", "moverd"]).await;

@@ -19,8 +19,8 @@ struct Platter {
     unsynced: Vec<Write>,
     syncs: u64,
     cut_at_sync: Option<u64>,
-    /// Grows with every cut. What was opened before it is dead.
-    power: u64,
+    /// Grows with every cut and every opening. What was opened before it is dead.
+    openings: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -30,9 +30,12 @@ enum Write {
 }
 
 impl Disk {
-    /// The file on it, as a process opens it now.
+    /// The file on it, as a process opens it now. A process that had it open before is dead, as killed, and writes no more:
+    /// its threads may still be on their way here, where all processes are one. What it wrote is there, synced or not.
     pub fn open(&self) -> DiskFile {
-        DiskFile { power: self.lock().power, disk: self.clone() }
+        let mut platter = self.lock();
+        platter.openings += 1;
+        DiskFile { opening: platter.openings, disk: self.clone() }
     }
 
     /// Cuts the power: whoever has the file open is dead. Of the unsynced writes those survive that `chance` picks.
@@ -59,7 +62,7 @@ impl Disk {
 
 impl Platter {
     fn cut(&mut self, mut chance: impl FnMut() -> bool) {
-        self.power += 1;
+        self.openings += 1;
         for write in std::mem::take(&mut self.unsynced) {
             if chance() {
                 write.to(&mut self.durable);
@@ -88,13 +91,13 @@ impl Write {
 #[derive(Debug)]
 pub struct DiskFile {
     disk: Disk,
-    power: u64,
+    opening: u64,
 }
 
 impl DiskFile {
     fn platter(&self) -> io::Result<MutexGuard<'_, Platter>> {
         let platter = self.disk.lock();
-        match platter.power == self.power {
+        match platter.openings == self.opening {
             true => Ok(platter),
             false => Err(io::Error::other("the power is gone")),
         }
