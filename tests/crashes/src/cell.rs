@@ -1,6 +1,7 @@
 //! One cell of the matrix: a runbook, a party, a moment. One run in one world, with that party killed at that moment of every step.
 //!
-//! Apart from the matrix, which knows nothing of a run. What makes a cell red is told in words; nothing is tried twice.
+//! Apart from the matrix, which knows nothing of a run. What makes a cell red is told in words. What ended wrongly is never tried
+//! twice; where nobody died when it was meant nothing was tried, and that is made good.
 
 use std::{
     collections::BTreeSet,
@@ -56,7 +57,10 @@ pub struct Undisturbed {
     pub seconds: f64,
 }
 
-/// What came of a cell's run; it is green when `red` is empty.
+/// How often a cell is begun at most until its victim dies when it is meant to.
+const TRIES_MAX: usize = 3;
+
+/// What came of a cell's run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Verdict {
     /// Steps at which somebody died, of those at which that was after the task's end though it was meant to be before, and all that
@@ -69,8 +73,24 @@ pub struct Verdict {
     /// Why it halted, each time.
     pub halts: Vec<String>,
     pub facts: usize,
+    /// Of all tries, which are the next.
     pub seconds: f64,
+    pub tries: usize,
+    /// What ended wrongly.
     pub red: Vec<String>,
+    /// Who did not die when it was meant to: the cell tried less than it says.
+    pub missed: Vec<String>,
+}
+
+impl Verdict {
+    pub fn is_green(&self) -> bool {
+        self.red.is_empty() && self.missed.is_empty()
+    }
+
+    /// Nothing is wrong but the moment of the deaths, which is the driver's business and not Baton's.
+    fn deserves_another_try(&self) -> bool {
+        self.red.is_empty() && !self.missed.is_empty()
+    }
 }
 
 /// A folder that user postgres can enter.
@@ -122,16 +142,32 @@ impl crate::drive::Attendant<Stage> for Bystander {
 pub async fn perform(
     cell: &Cell,
     programs: &Programs,
-    wanted: impl FnOnce() -> Result<Undisturbed>,
+    wanted: impl Fn() -> Result<Undisturbed>,
     logs: Option<&Path>,
 ) -> Verdict {
     let begun = Instant::now();
+    let mut tries = 1;
+    loop {
+        let verdict = attempt(cell, programs, &wanted, logs).await;
+        if tries == TRIES_MAX || !verdict.deserves_another_try() {
+            return Verdict { tries, seconds: begun.elapsed().as_secs_f64(), ..verdict };
+        }
+        tries += 1;
+    }
+}
+
+async fn attempt(
+    cell: &Cell,
+    programs: &Programs,
+    wanted: &impl Fn() -> Result<Undisturbed>,
+    logs: Option<&Path>,
+) -> Verdict {
     let mut verdict = Verdict::default();
     let ended = async {
         let directory = folder()?;
         let mut world = cell.runbook.build(directory.path(), programs).await?;
         let ended = disturbed(cell, world.as_mut(), wanted, &mut verdict).await;
-        let red = ended.is_err() || !verdict.red.is_empty();
+        let red = ended.is_err() || !verdict.is_green();
         if let Some(logs) = logs.filter(|_| red) {
             keep_logs(world.as_ref(), &logs.join(cell.id().replace(['/', ' '], "-")))?;
         }
@@ -140,14 +176,13 @@ pub async fn perform(
     if let Err(error) = ended.await {
         verdict.red.push(format!("{error:#}"));
     }
-    verdict.seconds = begun.elapsed().as_secs_f64();
     verdict
 }
 
 async fn disturbed(
     cell: &Cell,
     world: &mut Stage,
-    wanted: impl FnOnce() -> Result<Undisturbed>,
+    wanted: &impl Fn() -> Result<Undisturbed>,
     verdict: &mut Verdict,
 ) -> Result<()> {
     let mut chronicle = Chronicle::of(world.cluster())?;
@@ -168,26 +203,28 @@ async fn disturbed(
     saboteur.finish(world, &way.view).await?;
 
     let wanted = wanted()?;
-    let mut red = |fine: bool, what: String| {
+    let noted = |list: &mut Vec<String>, fine: bool, what: String| {
         if !fine {
-            verdict.red.push(what);
+            list.push(what);
         }
     };
-    red(!saboteur.struck.is_empty(), "nobody was killed at any step".to_owned());
+    let mut missing = |fine, what| noted(&mut verdict.missed, fine, what);
+    missing(!saboteur.struck.is_empty(), "nobody was killed at any step".to_owned());
     let (struck, late) = (saboteur.struck.len(), saboteur.late.len());
     // A server that was killed at the step before is started first, which takes as long as many a task.
     let in_time = late == 0 || late < struck || cell.party == Party::Database;
-    red(in_time, "whoever died did so after the task's end, at every step".to_owned());
+    missing(in_time, "whoever died did so after the task's end, at every step".to_owned());
     let moments = match cell.moment {
         Moment::Before => &way.ordered,
         Moment::During | Moment::Again => &way.begun,
         Moment::After => &way.ended,
     };
     let missed: Vec<_> = moments.difference(&saboteur.struck).collect();
-    red(cell.party == Party::Database || missed.is_empty(), format!("the moment of steps {missed:?} was missed"));
+    missing(cell.party == Party::Database || missed.is_empty(), format!("the moment of steps {missed:?} was missed"));
     let again = saboteur.again;
     let enough = cell.moment != Moment::Again || 2 * again >= struck;
-    red(enough, format!("of {struck} killed only {again} were killed in a recovery too"));
+    missing(enough, format!("of {struck} killed only {again} were killed in a recovery too"));
+    let mut red = |fine, what| noted(&mut verdict.red, fine, what);
     // A begin that is not logged is a moment that nobody waits for.
     let (begun, undisturbed) = (nowhere(&way.begun), nowhere(&wanted.begun));
     let missed: Vec<_> = undisturbed.difference(&begun).collect();
@@ -294,6 +331,16 @@ fn nowhere(steps: &BTreeSet<String>) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ended_wrongly_is_never_tried_again() {
+        let missed = Verdict { missed: vec!["nobody was killed at any step".to_owned()], ..Verdict::default() };
+        let wrong = Verdict { red: vec!["epoch: \"3\", undisturbed \"2\"".to_owned()], ..missed.clone() };
+        let wanted = [(Verdict::default(), true, false), (missed, false, true), (wrong, false, false)];
+        for (verdict, green, again) in wanted {
+            assert_eq!((verdict.is_green(), verdict.deserves_another_try()), (green, again), "{verdict:?}");
+        }
+    }
 
     #[test]
     fn two_worlds_have_the_same_steps_and_two_turns_are_two() {

@@ -78,7 +78,7 @@ impl Results {
             Line::Cell { cell, verdict, .. } => {
                 // The last word on a cell counts.
                 self.green.remove(&cell);
-                if verdict.red.is_empty() {
+                if verdict.is_green() {
                     self.green.insert(cell, verdict);
                 }
             }

@@ -28,7 +28,7 @@ impl Row {
     pub fn of(cell: &Cell, verdict: Option<Verdict>) -> Self {
         let result = match &verdict {
             None => NOBODY,
-            Some(verdict) if verdict.red.is_empty() => GREEN,
+            Some(verdict) if verdict.is_green() => GREEN,
             Some(_) => RED,
         };
         Self {
@@ -41,7 +41,7 @@ impl Row {
         }
     }
 
-    /// Steps at which somebody died, of all; after the task's end; halts, facts, seconds, result.
+    /// Steps at which somebody died, of all; after the task's end; halts, facts, seconds, result, and the try that it is of.
     pub fn words(&self) -> String {
         let head = format!("{:<38} {:<12} {:<7}", self.runbook, self.party, self.moment);
         let Some(verdict) = &self.verdict else {
@@ -57,8 +57,11 @@ impl Row {
             verdict.seconds,
             self.result
         );
-        for red in &verdict.red {
-            text += &format!("\n    {red}");
+        if verdict.tries > 1 {
+            text += &format!(", try {}", verdict.tries);
+        }
+        for wrong in verdict.red.iter().chain(&verdict.missed) {
+            text += &format!("\n    {wrong}");
         }
         text
     }
@@ -94,10 +97,12 @@ mod tests {
         let somebody = cells.iter().find(|cell| cell.without_victim().is_none()).unwrap();
         let green = Verdict { struck: 4, steps: 5, ..Verdict::default() };
         let red = Verdict { red: vec!["epoch: \"3\", undisturbed \"2\"".to_owned()], ..green.clone() };
-        let rows = [Row::of(nobody, None), Row::of(somebody, Some(green)), Row::of(somebody, Some(red))];
-        let table = table(&rows);
+        let late = Verdict { missed: vec!["nobody was killed at any step".to_owned()], tries: 3, ..green.clone() };
+        let rows = [(nobody, None), (somebody, Some(green)), (somebody, Some(red)), (somebody, Some(late))];
+        let table = table(&rows.map(|(cell, verdict)| Row::of(cell, verdict)));
         assert!(table.contains("no step asks a database"), "{table}");
         assert!(table.contains("    epoch: \"3\", undisturbed \"2\"\n"), "{table}");
-        assert!(table.ends_with("3 cells: 1 green, 1 red, 1 with nobody to kill\n"), "{table}");
+        assert!(table.contains("RED, try 3\n    nobody was killed at any step\n"), "{table}");
+        assert!(table.ends_with("4 cells: 1 green, 2 red, 1 with nobody to kill\n"), "{table}");
     }
 }
