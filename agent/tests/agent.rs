@@ -10,6 +10,7 @@ use std::{
 };
 
 use baton_model::{
+    order::Order,
     outcome::{Observation, Outcome},
     time::Span,
 };
@@ -55,6 +56,25 @@ async fn an_observation_that_takes_its_time_is_waited_for() {
     let report = peer.finished(&order.task).await;
     assert_eq!(report.outcome, Outcome::Failed, "its effect was not seen: {report:?}");
     assert_eq!(report.fault.map(|fault| fault.code).as_deref(), Some("BTN-0460"));
+}
+
+#[tokio::test]
+async fn what_an_action_advises_survives_the_end_of_its_time() {
+    let mut world = World::new();
+    world.policy += "services = ['app']\n";
+    let mut coordinator = world.coordinator("c1").await;
+    let mut peer = ready(&mut world, &mut coordinator, 1).await;
+    let shell = |script: &str| serde_json::json!({ "argv": ["/bin/sh", "-c", script] });
+    let commands = serde_json::json!({ "start": shell("true"), "stop": shell("true"), "status": shell("exit 3") });
+    let params = serde_json::json!({ "name": "app", "manager": { "commands": commands } });
+    let order = Order { action: "service.start".into(), ..exec("db1", "1", (1, 10), params, Span::from_secs(2)) };
+    peer.execute(&order).await;
+    let fault = peer.finished(&order.task).await.fault.expect("it never runs");
+    assert_eq!(fault.code, "BTN-0461", "{fault:?}");
+    assert!(fault.message.contains("app did not start in time; last seen:"), "{fault:?}");
+    // Its own advice first: more time is the second thing to try.
+    let (own, more) = (fault.remedy.find("the service's own log"), fault.remedy.find("give the step a longer timeout"));
+    assert!(own.is_some() && own < more, "{fault:?}");
 }
 
 #[tokio::test]
