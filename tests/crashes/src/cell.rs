@@ -73,8 +73,9 @@ pub struct Verdict {
     /// Why it halted, each time.
     pub halts: Vec<String>,
     pub facts: usize,
-    /// Of all tries, which are the next.
+    /// Of all tries together.
     pub seconds: f64,
+    /// How often it was begun; all else is of the last time.
     pub tries: usize,
     /// What ended wrongly.
     pub red: Vec<String>,
